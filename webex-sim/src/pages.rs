@@ -42,14 +42,14 @@ impl Consent<'_> {
 }
 
 /// The page of the device grant.
-pub(crate) fn device(everybody: &[Person], user_code: &str) -> String {
+pub(crate) fn device(people: &[Person], user_code: &str) -> String {
     let body = format!(
         "<h1>Webex simulator — not Cisco</h1><p>Type the code that your device shows.</p>\
          <form method=\"post\" action=\"/v1/device/verify\"><label for=\"device-code\">Code</label>\
          <input id=\"device-code\" name=\"userCode\" value=\"{}\" inputmode=\"numeric\" autocomplete=\"off\" required>\
          {}{}</form>",
         escaped(user_code),
-        people(everybody, None),
+        person_select(people, None),
         BUTTONS,
     );
     page(&body)
@@ -68,10 +68,10 @@ pub(crate) fn error(text: &str) -> String {
 const BUTTONS: &str = "<button id=\"accept\" name=\"decision\" value=\"accept\">Accept</button>\
                        <button id=\"decline\" name=\"decision\" value=\"decline\" formnovalidate>Decline</button>";
 
-fn people(everybody: &[Person], hinted: Option<usize>) -> String {
+fn person_select(people: &[Person], hinted: Option<usize>) -> String {
     let mut list =
         String::from("<label for=\"person\">You are</label><select id=\"person\" name=\"person\">");
-    for (index, person) in everybody.iter().enumerate() {
+    for (index, person) in people.iter().enumerate() {
         if index >= MOST_PEOPLE && hinted != Some(index) {
             continue;
         }

@@ -69,9 +69,9 @@ pub(super) fn fill(db: &Connection) -> Result<(), StoreError> {
     let mut query = db.prepare("SELECT serial, email, display_name, org_id FROM grants")?;
     let mut rows = query.query([])?;
     // The id is no search text, so any id will do.
-    let nobody = PersonId::parse("nobody").map_err(|e| StoreError::Failed(e.to_string()))?;
+    let placeholder = PersonId::parse("placeholder").map_err(|e| StoreError::Failed(e.to_string()))?;
     while let Some(row) = rows.next()? {
-        update(db, row.get("serial")?, None, Some(&person(row, nobody.clone())))?;
+        update(db, row.get("serial")?, None, Some(&person(row, placeholder.clone())))?;
     }
     Ok(())
 }

@@ -188,13 +188,13 @@ impl Tally {
             refreshes: person.refreshes,
             starts_ms: person.starts_ms.iter().copied().collect(),
         };
-        let mut everybody: Vec<_> = self.people.iter().map(picture).collect();
-        everybody.resize_with(people.max(everybody.len()), PersonCounters::default);
+        let mut counted: Vec<_> = self.people.iter().map(picture).collect();
+        counted.resize_with(people.max(counted.len()), PersonCounters::default);
         Counters {
             calls: self.calls,
             refreshes: self.refreshes,
             codes_exchanged: self.codes_exchanged,
-            people: everybody,
+            people: counted,
             tokens: self.tokens.clone(),
             in_flight: self.here.len(),
             most_in_flight: self.most_here,
