@@ -16,6 +16,7 @@ mod person_check;
 mod progress;
 mod rate_limit;
 mod report;
+mod requested;
 mod reschedule;
 mod reschedule_state;
 mod send;

@@ -10,15 +10,13 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
 
-use crate::domain::breaker::Role;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::grant_cache::EventPosition;
-use crate::refresh::in_flight::InFlightGuard;
-use crate::refresh::rate_limit::StartReason;
+use crate::refresh::requested::READER_RETRY_PAUSE;
 use crate::refresh::service::RefreshService;
 use crate::store::StoreError;
 
@@ -27,9 +25,6 @@ const MAX_READER_WAIT: Duration = Duration::from_secs(20);
 
 /// Longest wait of a caller who asked for the refresh itself: enough for the turn, the whole call and the commit.
 const MAX_REFRESH_WAIT: Duration = Duration::from_secs(60);
-
-/// Shortest time between a failure and another attempt that a reader causes. The event loop's retries do not depend on it.
-const READER_RETRY_PAUSE: Duration = Duration::from_secs(30);
 
 /// Pause before the second attempt for a refused grant whose token is dead, while the caller waits. A second refusal
 /// confirms the first.
@@ -131,6 +126,7 @@ impl RefreshService {
         min_ttl: Duration,
         may: impl FnOnce() -> bool,
     ) -> Result<LiveToken, TokenError> {
+        let seen = self.parts().view.events().position();
         let grant = self.find_grant(person).await?;
         let now = self.parts().clock.now();
         let enough = min_ttl.min(self.longest_useful_ttl(&grant));
@@ -139,7 +135,7 @@ impl RefreshService {
             return self.token_or_error(grant, min_ttl);
         }
         let begun = Instant::now();
-        self.join_or_refresh(person, MAX_READER_WAIT, false).await;
+        self.join_or_refresh(person, seen, MAX_READER_WAIT, false).await;
         self.confirm_refusal(person, MAX_READER_WAIT.saturating_sub(begun.elapsed())).await?;
         self.token_or_error(self.find_grant(person).await?, min_ttl)
     }
@@ -151,12 +147,13 @@ impl RefreshService {
         person: &PersonId,
         patience: Duration,
     ) -> Result<(), TokenError> {
+        let seen = self.parts().view.events().position();
         let grant = self.find_grant(person).await?;
         let refused = grant.last.outcome == Outcome::Refused && grant.status == GrantStatus::Active;
         let dead = grant.life_left(self.parts().clock.now()).is_zero();
         if refused && dead && patience > CONFIRMATION_PAUSE {
             sleep(CONFIRMATION_PAUSE).await;
-            self.join_or_refresh(person, patience.saturating_sub(CONFIRMATION_PAUSE), false).await;
+            self.join_or_refresh(person, seen, patience.saturating_sub(CONFIRMATION_PAUSE), false).await;
         }
         Ok(())
     }
@@ -184,6 +181,7 @@ impl RefreshService {
         force: bool,
         may: impl FnOnce() -> bool,
     ) -> Result<RefreshReport, TokenError> {
+        let seen = self.parts().view.events().position();
         let before = self.find_grant(person).await?;
         let now = self.parts().clock.now();
         let window = before.answered_at + self.parts().policy.noop_window;
@@ -214,12 +212,13 @@ impl RefreshService {
                 grant: before,
             });
         }
-        let joined = self.join_or_refresh(person, MAX_REFRESH_WAIT, force).await;
+        let joined = self.join_or_refresh(person, seen, MAX_REFRESH_WAIT, force).await;
         self.confirm_refusal(person, MAX_READER_WAIT).await?;
+        let seen = self.parts().view.events().position();
         let mut grant = self.find_grant(person).await?;
         if joined && grant.last == before.last {
             // The result of the joined refresh was discarded, because a consent was stored meanwhile.
-            self.join_or_refresh(person, MAX_READER_WAIT, force).await;
+            self.join_or_refresh(person, seen, MAX_READER_WAIT, force).await;
             grant = self.find_grant(person).await?;
         }
         if grant.last == before.last {
@@ -256,7 +255,7 @@ impl RefreshService {
         Ok(gone)
     }
 
-    async fn find_grant(&self, person: &PersonId) -> Result<Arc<Grant>, TokenError> {
+    pub(super) async fn find_grant(&self, person: &PersonId) -> Result<Arc<Grant>, TokenError> {
         let view = &self.parts().view;
         let grant = match view.get(person).await {
             // Its tokens are lost, so waiting does not help.
@@ -329,71 +328,24 @@ impl RefreshService {
 
     /// Joins the refresh of the person that is under way, or starts one in a task of its own, which continues if the caller
     /// leaves. Answers whether it joined one that has ended.
-    async fn join_or_refresh(self: &Arc<Self>, person: &PersonId, patience: Duration, forced: bool) -> bool {
+    ///
+    /// `seen` is the event position before the caller read the grant: if a consent came since, no refresh is sent.
+    async fn join_or_refresh(
+        self: &Arc<Self>,
+        person: &PersonId,
+        seen: EventPosition,
+        patience: Duration,
+        forced: bool,
+    ) -> bool {
         let (flight, busy) = self.in_flight().join(person);
         let joined = busy.is_none();
         if let Some(busy) = busy {
-            let (refresher, published) = (self.clone(), self.parts().view.events().position());
-            self.parts().tasks.spawn("refresh on demand", async move {
-                refresher.refresh_once(busy, forced, published).await
-            });
+            let refresher = self.clone();
+            self.parts()
+                .tasks
+                .spawn("refresh on demand", async move { refresher.refresh_once(busy, forced, seen).await });
         }
         // After a timeout the caller continues with the stored grant.
         timeout(patience, flight.ended()).await.is_ok() && joined
-    }
-
-    /// Asks the breaker whether a refresh of one person may be sent. A grant whose last refresh failed is tried only when it
-    /// is due, or when an operator forces it.
-    async fn admit(&self, person: &PersonId, forced: bool) -> Option<Role> {
-        let grant = self.find_grant(person).await.ok()?;
-        let now = self.parts().clock.now();
-        let healthy = grant.failures == 0 && grant.status == GrantStatus::Active;
-        let insists = forced && (now >= grant.last.at + READER_RETRY_PAUSE || now < grant.last.at);
-        self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)
-    }
-
-    async fn refresh_once(&self, busy: InFlightGuard, forced: bool, published: EventPosition) {
-        let expected = self.starts().expect_requested();
-        let Ok(place) = self.on_demand_slots().acquire().await else { return };
-        let person = busy.person().clone();
-        if self.commit_stalled() {
-            log::info!(
-                person = person.as_str();
-                "a refresh on demand is not sent, because the store cannot be written at present"
-            );
-            return;
-        }
-        // Before waiting for a start: while the breaker is open, the probes need the starts.
-        let Some(role) = self.admit(&person, forced).await else { return };
-        // Before the claim, because its lease could end during the wait.
-        self.starts().next(StartReason::Requested).await;
-        drop(expected);
-        let stops = self.parts().tasks.stopping().is_cancelled();
-        let changed = self.parts().view.events().changed_since(published, &person);
-        if stops || changed || self.commit_stalled() || !self.breaker().may_send(role) {
-            // Meanwhile the daemon is stopping, the grant was replaced or removed, the store cannot be written, or the
-            // breaker has opened.
-            if role == Role::Probe {
-                self.breaker().cancel_probe();
-            }
-            return;
-        }
-        match self.claim_one(busy, role).await {
-            Ok(Some(taken)) => {
-                self.send(taken, place).await;
-                return;
-            }
-            Ok(None) => {}
-            Err(why) => {
-                log::log!(why.log_level(), person = person.as_str(); "a refresh on demand is not sent: {why}");
-                if matches!(why, StoreError::Unreadable(_)) {
-                    // Readers must see that the record does not open, instead of the cached grant.
-                    self.parts().view.invalidate(&person);
-                }
-            }
-        }
-        if role == Role::Probe {
-            self.breaker().cancel_probe();
-        }
     }
 }

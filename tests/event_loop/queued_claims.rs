@@ -254,6 +254,26 @@ async fn a_requested_refresh_is_not_sent_if_its_person_consents_while_it_waits()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_requested_refresh_is_not_sent_if_its_person_consents_while_the_grant_is_read() {
+    let (mut services, store) = narrow();
+    services.consent_all(1).await;
+    sleep(12 * HOUR).await;
+    services.start(false).await;
+    let (refresher, id) = (services.refresher.clone().unwrap(), services.id(0));
+    let mut is_first = true;
+    store.script(move |op, _| {
+        let is_slow = op == StoreOp::Find && std::mem::take(&mut is_first);
+        if is_slow { StoreFault::DelayReply(5 * SECOND) } else { StoreFault::None }
+    });
+    let mut renewing = JoinSet::new();
+    renewing.spawn(async move { refresher.refresh_now(&id, true).await });
+    sleep(SECOND).await;
+    services.consent(0).await;
+    renewing.join_next().await.unwrap().unwrap().unwrap();
+    assert_eq!(services.starts(0).len(), 0, "the new consent's token is seconds old");
+}
+
+#[tokio::test(start_paused = true)]
 async fn endless_requests_delay_no_due_refresh() {
     let settings = Settings { people: Person::some(41), ..Settings::default() };
     let policy = Policy { sleep: 10 * SECOND, noop_window: Duration::ZERO, ..POLICY };

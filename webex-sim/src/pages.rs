@@ -34,7 +34,7 @@ impl Consent<'_> {
              <p><code id=\"scope\">{}</code></p><form method=\"post\" action=\"/v1/authorize?{}\">{}{}</form>",
             escaped(self.scope),
             escaped(self.query),
-            people(self.people, self.hinted),
+            person_select(self.people, self.hinted),
             BUTTONS,
         );
         page(&body)

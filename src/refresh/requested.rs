@@ -1,0 +1,73 @@
+//! One refresh that a reader or an operator asked for, from its place in the queue to its result.
+
+use std::time::Duration;
+
+use crate::domain::breaker::Role;
+use crate::domain::grant::GrantStatus;
+use crate::domain::person::PersonId;
+use crate::grant_cache::EventPosition;
+use crate::refresh::in_flight::InFlightGuard;
+use crate::refresh::rate_limit::StartReason;
+use crate::refresh::service::RefreshService;
+use crate::store::StoreError;
+
+/// Shortest time between a failure and another attempt that a reader causes. The event loop's retries do not depend on it.
+pub(super) const READER_RETRY_PAUSE: Duration = Duration::from_secs(30);
+
+impl RefreshService {
+    /// Asks the breaker whether a refresh of one person may be sent. A grant whose last refresh failed is tried only when it
+    /// is due, or when an operator forces it.
+    async fn admit(&self, person: &PersonId, forced: bool) -> Option<Role> {
+        let grant = self.find_grant(person).await.ok()?;
+        let now = self.parts().clock.now();
+        let healthy = grant.failures == 0 && grant.status == GrantStatus::Active;
+        let insists = forced && (now >= grant.last.at + READER_RETRY_PAUSE || now < grant.last.at);
+        self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)
+    }
+
+    /// Refreshes the grant of `busy` when its turn comes. `seen` is the event position before the caller read the grant.
+    pub(super) async fn refresh_once(&self, busy: InFlightGuard, forced: bool, seen: EventPosition) {
+        let expected = self.starts().expect_requested();
+        let Ok(place) = self.on_demand_slots().acquire().await else { return };
+        let person = busy.person().clone();
+        if self.commit_stalled() {
+            log::info!(
+                person = person.as_str();
+                "a refresh on demand is not sent, because the store cannot be written at present"
+            );
+            return;
+        }
+        // Before waiting for a start: while the breaker is open, the probes need the starts.
+        let Some(role) = self.admit(&person, forced).await else { return };
+        // Before the claim, because its lease could end during the wait.
+        self.starts().next(StartReason::Requested).await;
+        drop(expected);
+        let stops = self.parts().tasks.stopping().is_cancelled();
+        let changed = self.parts().view.events().changed_since(seen, &person);
+        if stops || changed || self.commit_stalled() || !self.breaker().may_send(role) {
+            // Meanwhile the daemon is stopping, the grant was replaced or removed, the store cannot be written, or the
+            // breaker has opened.
+            if role == Role::Probe {
+                self.breaker().cancel_probe();
+            }
+            return;
+        }
+        match self.claim_one(busy, role).await {
+            Ok(Some(taken)) => {
+                self.send(taken, place).await;
+                return;
+            }
+            Ok(None) => {}
+            Err(why) => {
+                log::log!(why.log_level(), person = person.as_str(); "a refresh on demand is not sent: {why}");
+                if matches!(why, StoreError::Unreadable(_)) {
+                    // Readers must see that the record does not open, instead of the cached grant.
+                    self.parts().view.invalidate(&person);
+                }
+            }
+        }
+        if role == Role::Probe {
+            self.breaker().cancel_probe();
+        }
+    }
+}
