@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use log::Level;
 use tokio::time::Instant;
+use tokio::time::timeout;
 
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
@@ -23,6 +24,9 @@ use crate::store::StoreError;
 
 /// How often a backlog is counted and logged.
 const TELL_INTERVAL: Duration = Duration::from_secs(600);
+
+/// The event loop waits at most this long for a count.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A backlog is counted up to this number: about a tenth of a second on an index.
 const COUNT_LIMIT: u64 = 1_000_000;
@@ -63,13 +67,8 @@ impl RefreshService {
         let (now, limits) = (self.parts().clock.now(), self.parts().pace);
         let threshold = sent_within_a_minute(limits);
         let counted = match self.count_backlog(now, threshold).await {
-            Ok(few) if !few.or_more => None,
-            Ok(_) => self.count_backlog(now, COUNT_LIMIT.max(threshold)).await.ok(),
-            Err(why) => {
-                // The next claim logs the error of a failing store.
-                log::debug!("event loop: cannot count the refreshes that are due: {why}");
-                None
-            }
+            Some(few) if few.or_more => self.count_backlog(now, COUNT_LIMIT.max(threshold)).await,
+            _ => None,
         };
         let Some(counts) = counted else {
             let look_at = Some(Instant::now() + LOOK_INTERVAL);
@@ -88,7 +87,13 @@ impl RefreshService {
         }
     }
 
-    async fn count_backlog(&self, now: UnixTime, limit: u64) -> Result<BacklogCounts, StoreError> {
-        self.parts().store.backlog(BacklogRequest { now, limit, ahead_of: None }).await
+    /// `None` if the store fails, or is too busy to count in time: refreshes must not wait for a log line.
+    async fn count_backlog(&self, now: UnixTime, limit: u64) -> Option<BacklogCounts> {
+        let counted = self.parts().store.backlog(BacklogRequest { now, limit, ahead_of: None });
+        let counted = timeout(COUNT_TIMEOUT, counted).await.ok()?;
+        // The next claim logs the error of a failing store.
+        counted
+            .inspect_err(|why| log::debug!("event loop: cannot count the refreshes that are due: {why}"))
+            .ok()
     }
 }

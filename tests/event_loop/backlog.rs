@@ -9,6 +9,9 @@ use webex_tokend::refresh::RateLimits;
 
 use crate::support::capture_thread_logs;
 use crate::support::captured_logs;
+use crate::support::faulty_store::FaultyStore;
+use crate::support::faulty_store::StoreFault;
+use crate::support::intercept_store::StoreOp;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
@@ -33,6 +36,24 @@ async fn after_an_outage(persons: usize) -> TestServices {
 /// The lines about a backlog.
 fn told() -> Vec<(Level, String)> {
     captured_logs().into_iter().filter(|(_, line)| line.contains("refreshes are due")).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_that_hangs_delays_refreshes_by_seconds() {
+    let store = FaultyStore::new();
+    let settings = Settings { people: Person::some(5), ..Settings::default() };
+    let mut services = TestServices::with_store(store.clone(), settings, POLICY, RATE_LIMITS);
+    services.consent_all(5).await;
+    sleep(2 * DAY).await;
+    store.script(|op, _| match op {
+        StoreOp::Backlog => StoreFault::DelayReply(HOUR),
+        _ => StoreFault::None,
+    });
+    services.start(false).await;
+    sleep(10 * SECOND).await;
+    for person in 0..5 {
+        assert_eq!(services.starts(person).len(), 1, "person {person}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
