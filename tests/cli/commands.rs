@@ -262,6 +262,33 @@ fn people_and_doctor_report_that_refreshes_pause() {
 }
 
 #[test]
+fn check_prints_its_line_whatever_the_daemon_refuses() {
+    let status = |paused: bool| {
+        let open =
+            json!({ "state": "open", "says": "check MY_APP_SECRET_ID", "since": at(-60), "until": at(60) });
+        let breaker = if paused { open } else { json!({ "state": "closed" }) };
+        json!({
+            "version": "1", "people": null, "breaker": breaker, "store": "ok", "ready": true, "started_at": at(-90),
+        })
+    };
+    let crowded =
+        json!({ "title": "Too many lists", "status": 429, "code": "crowded", "detail": "Try later." });
+    for (paused, begins, code) in [
+        (false, "UNKNOWN - the daemon did not list the consents that end soon", 3),
+        (true, "CRITICAL - refreshes pause: check MY_APP_SECRET_ID; the daemon did not list", 2),
+    ] {
+        let cli = CliFixture::new();
+        let crowded = crowded.clone();
+        let _daemon = cli.daemon(move |request, _| match request {
+            "GET /api/v1/status" => (200, status(paused)),
+            _ => (429, crowded.clone()),
+        });
+        let output = cli.run("check --warn-expiring 30");
+        assert!(output.code == code && output.stdout.starts_with(begins), "{output:?}");
+    }
+}
+
+#[test]
 fn doctor_lists_every_problem_and_no_secret() {
     let cli = CliFixture::new();
     let mut command = cli.command(&["doctor"]);

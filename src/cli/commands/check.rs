@@ -16,14 +16,15 @@ use crate::cli::format;
 use crate::cli::output;
 use crate::cli::output::printable;
 
-/// The severity of a finding. Each level has the exit code that monitoring plug-ins use for it.
+/// The severity of a finding, the worst last: what is not known hides nothing that is. Each level has the exit code that
+/// monitoring plug-ins use for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Level {
     #[default]
     Ok,
+    Unknown,
     Warning,
     Critical,
-    Unknown,
 }
 
 impl Level {
@@ -95,14 +96,11 @@ impl Findings {
             self.add(Level::Warning, trouble);
         }
         for one in attention(status.people.as_ref(), status.notices.as_ref()) {
-            let counts = match one.topic {
-                Topic::Consent => warn_consent,
-                // [`Findings::count_expiring`] counts them, for the number of days in the arguments.
-                Topic::Expiring => false,
-                Topic::Notices => true,
-            };
-            if counts {
-                self.add(Level::Warning, &one.says);
+            match one.topic {
+                Topic::Consent if warn_consent => self.add(Level::Warning, &one.says),
+                // [`Findings::count_expiring`] counts the latter, for the number of days in the arguments.
+                Topic::Consent | Topic::Expiring => {}
+                Topic::Notices => self.add(Level::Warning, &format!("{}: {}", one.topic.word(), one.says)),
             }
         }
         if let Some(people) = &status.people {
