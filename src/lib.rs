@@ -18,7 +18,7 @@
 //! | [`api_keys`] | API keys: creation, revocation, lookup |
 //! | [`consent`] | first use case: consents (begin -> URL; finish(code, state) -> stored grant), logins, the device grant, import, the space |
 //! | [`refresh`] | second use case: refreshes, by the event loop and on demand |
-//! | [`notices`] | told in time: the outbox is sent to each sink, until the sink has it or three days are over |
+//! | [`notices`] | sends each notice of the outbox to its sinks, for up to three days |
 //! | [`http`] | the HTTP server: sockets, TLS, routes, pages, the dashboard; the only module that maps errors to statuses |
 //! | [`config`] | all settings, typed, with their defaults; reports all errors at once |
 //! | [`services`] | builds all services from the settings |
