@@ -99,8 +99,9 @@ impl Services {
     pub async fn build(config: &Config) -> Result<Self, BuildError> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let opened = open_store(config, &*clock)?;
-        let webex =
-            Arc::new(Webex::new(config.integration.clone(), Arc::new(transport(config)?), clock.clone()));
+        let to_webex = transport(config)?;
+        let to_webhook: Arc<dyn Transport> = Arc::new(webhook_transport(config, &to_webex)?);
+        let webex = Arc::new(Webex::new(config.integration.clone(), Arc::new(to_webex), clock.clone()));
         let (tasks, wake, view) =
             (Tasks::new(), Wake::new(), Arc::new(GrantCache::new(opened.store.clone())));
         let consents = ConsentService::new(consent::ConsentServiceParts {
@@ -122,8 +123,7 @@ impl Services {
             webex: webex.clone(),
             clock: clock.clone(),
         };
-        let carrier: Arc<dyn Transport> = Arc::new(webhook_transport(config)?);
-        let sinks = config.notices.sinks(&parts, &carrier, &config.http.operator);
+        let sinks = config.notices.sinks(&parts, &to_webhook, &config.http.operator);
         let notices = Arc::new(Notices::new(parts, sinks));
         let refresher = RefreshService::new(refresh::RefreshServiceParts {
             webex,

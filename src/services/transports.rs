@@ -2,34 +2,34 @@
 
 use std::path::PathBuf;
 
-use zeroize::Zeroizing;
-
 use crate::config::Config;
 use crate::http::server::certificate::read_pem;
 use crate::services::build_error::BuildError;
 use crate::webex::transport::HttpTransport;
 
-/// The way to Webex.
+/// The client for Webex.
 pub(super) fn transport(config: &Config) -> Result<HttpTransport, BuildError> {
-    let roots = roots(config)?;
-    let roots = roots.as_ref().map(|pem| pem.as_slice());
-    let plain = config.integration.base.starts_with("http:");
-    Ok(HttpTransport::new(&config.user_agent, roots, plain, config.proxy.as_ref())?)
+    client(config, is_plain(&config.integration.base))
 }
 
-/// A way to the receiver of webhooks, which need not be where Webex is.
-pub(super) fn webhook_transport(config: &Config) -> Result<HttpTransport, BuildError> {
-    let roots = roots(config)?;
-    let roots = roots.as_ref().map(|pem| pem.as_slice());
-    let webhook = config.notices.webhook.as_ref();
-    let plain = webhook.is_some_and(|webhook| webhook.url.expose().starts_with("http:"));
-    // Without a receiver nothing is sent, and no roots need be there.
-    let unused = webhook.is_none();
-    Ok(HttpTransport::new(&config.user_agent, roots, plain || unused, config.proxy.as_ref())?)
+/// The client for the receiver of webhooks: the one for Webex, unless only one of the two is reached by plain HTTP.
+pub(super) fn webhook_transport(config: &Config, webex: &HttpTransport) -> Result<HttpTransport, BuildError> {
+    match &config.notices.webhook {
+        Some(webhook) if is_plain(webhook.url.expose()) != is_plain(&config.integration.base) => {
+            client(config, is_plain(webhook.url.expose()))
+        }
+        _ => Ok(webex.clone()),
+    }
 }
 
-fn roots(config: &Config) -> Result<Option<Zeroizing<Vec<u8>>>, BuildError> {
+fn is_plain(url: &str) -> bool {
+    url.starts_with("http:")
+}
+
+fn client(config: &Config, plain: bool) -> Result<HttpTransport, BuildError> {
     let read =
         |path: &PathBuf| read_pem(path).map_err(|e| BuildError::File("WEBEX_CA_FILE", path.clone(), e));
-    config.ca_file.as_ref().map(read).transpose()
+    let roots = config.ca_file.as_ref().map(read).transpose()?;
+    let roots = roots.as_ref().map(|pem| pem.as_slice());
+    Ok(HttpTransport::new(&config.user_agent, roots, plain, config.proxy.as_ref())?)
 }
