@@ -11,6 +11,7 @@ use crate::consent::rotated_tokens::RotatedTokens;
 use crate::consent::space_members::SpaceMembers;
 use crate::consent::used_states::UsedStates;
 use crate::domain::allow::AllowList;
+use crate::domain::person::Person;
 use crate::domain::schedule::Policy;
 use crate::grant_cache::GrantCache;
 use crate::store::Store;
@@ -98,6 +99,12 @@ impl ConsentService {
     #[must_use]
     pub fn scopes(&self) -> &[String] {
         &self.webex.integration().scopes
+    }
+
+    /// The daemon's URL where this person consents again.
+    #[must_use]
+    pub fn consent_url(&self, person: &Person) -> String {
+        self.webex.consent_url(person)
     }
 
     /// The Webex page where a person revokes a consent.

@@ -5,14 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::OnceLock;
 
-use url::form_urlencoded::byte_serialize;
-
 use crate::api_keys::ApiKeys;
 use crate::api_types::Finding;
 use crate::clock::Clock;
 use crate::consent::ConsentService;
 use crate::domain::grant::Grant;
-use crate::domain::person::Email;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::grant_cache::GrantCache;
@@ -109,11 +106,7 @@ impl Api {
 
     /// Where this person can consent again.
     pub(in crate::http) fn consent_url(&self, grant: &Grant) -> String {
-        let uri = &self.0.redirect_uri;
-        match &grant.person.email {
-            Some(email) => format!("{uri}?person={}", encoded(email)),
-            None => uri.clone(),
-        }
+        self.0.consents.consent_url(&grant.person)
     }
 
     /// Completes `work` even if the caller disconnects, because a durable change must also become visible to
@@ -128,8 +121,4 @@ impl Api {
             ApiError::Broken
         })
     }
-}
-
-fn encoded(email: &Email) -> String {
-    byte_serialize(email.as_str().as_bytes()).collect()
 }
