@@ -65,6 +65,11 @@ pub(super) fn is_loopback(url: &Url) -> bool {
     }
 }
 
+/// Whether a request to the URL can carry a secret: it is encrypted, or does not leave this machine.
+pub(super) fn is_protected(url: &Url) -> bool {
+    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
+}
+
 pub(super) fn http(
     reader: &mut SettingsReader<'_>,
     redirect_uri: Option<Url>,

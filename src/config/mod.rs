@@ -26,6 +26,7 @@ use url::Url;
 
 use crate::config::listen::http;
 use crate::config::listen::is_loopback;
+use crate::config::listen::is_protected;
 use crate::config::parse::SettingsReader;
 use crate::consent::TestHook;
 use crate::domain::allow::AllowList;
@@ -241,17 +242,18 @@ fn redirect_uri(reader: &mut SettingsReader<'_>) -> Option<Url> {
     let text = reader.text("MY_APP_REDIRECT_URI").unwrap_or(DEFAULT_REDIRECT_URI);
     let url = Url::parse(text).ok().filter(|url| {
         let web = matches!(url.scheme(), "http" | "https") && url.has_host();
-        let bare = url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none();
         // The redirect from plain HTTP names this host.
-        web && bare && url.host_str().is_some_and(is_host) && url.path().ends_with("/oauth")
+        web && is_bare(url) && url.host_str().is_some_and(is_host) && url.path().ends_with("/oauth")
     });
     if url.is_none() {
         reader.wrong("MY_APP_REDIRECT_URI", expected);
     }
     url
+}
+
+/// Whether a path can be appended to the URL: it has no query, fragment, user or password.
+fn is_bare(url: &Url) -> bool {
+    url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none()
 }
 
 fn integration(reader: &mut SettingsReader<'_>) -> Option<Integration> {
@@ -288,14 +290,7 @@ fn client_id(reader: &mut SettingsReader<'_>) -> Option<String> {
 /// The client secret is sent to this URL, so plain HTTP is accepted on loopback only.
 fn base(reader: &mut SettingsReader<'_>) -> Option<String> {
     let text = reader.text("WEBEX_API_BASE_URL").unwrap_or(WEBEX_BASE);
-    let fits = Url::parse(text).is_ok_and(|url| {
-        let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
-        safe && url.has_host()
-            && url.query().is_none()
-            && url.fragment().is_none()
-            && url.username().is_empty()
-            && url.password().is_none()
-    });
+    let fits = Url::parse(text).is_ok_and(|url| is_protected(&url) && url.has_host() && is_bare(&url));
     if !fits {
         reader.wrong(
             "WEBEX_API_BASE_URL",

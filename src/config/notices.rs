@@ -3,7 +3,7 @@
 use lettre::message::Mailbox;
 use url::Url;
 
-use crate::config::listen::is_loopback;
+use crate::config::listen::is_protected;
 use crate::config::parse::SettingsReader;
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
@@ -52,10 +52,8 @@ fn webhook(reader: &mut SettingsReader<'_>) -> Option<WebhookSettings> {
             None
         }
         Some(text) => {
-            let fits = Url::parse(text).is_ok_and(|url| {
-                let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(&url));
-                safe && url.has_host() && url.fragment().is_none()
-            });
+            let fits = Url::parse(text)
+                .is_ok_and(|url| is_protected(&url) && url.has_host() && url.fragment().is_none());
             if !fits {
                 // It may hold a key.
                 reader.add_error("NOTIFY_WEBHOOK_URL", "another value".to_owned(), expected);
