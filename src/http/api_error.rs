@@ -67,20 +67,22 @@ pub(super) enum ApiError {
     Broken,
 }
 
-impl ApiError {
+impl From<StoreError> for ApiError {
     /// Logs the store's error. The response does not contain it, because it names files.
-    pub(super) fn from_store_error(why: &StoreError) -> Self {
+    fn from(why: StoreError) -> Self {
         log::log!(why.log_level(), "a request failed: {why}");
         Self::StoreUnavailable
     }
+}
 
+impl ApiError {
     /// Calls `consent_url` only if it is needed.
     pub(super) fn from_token_error(why: TokenError, consent_url: impl FnOnce(&Grant) -> String) -> Self {
         match why {
             TokenError::UnknownPerson => Self::UnknownPerson,
             TokenError::ConsentNeeded(grant) => Self::ConsentNeeded { consent_url: consent_url(&grant) },
             TokenError::Unavailable { why, retry_after } => Self::WebexUnavailable { why, retry_after },
-            TokenError::Store(why) => Self::from_store_error(&why),
+            TokenError::Store(why) => Self::from(why),
         }
     }
 
@@ -99,7 +101,7 @@ impl ApiError {
             ConsentError::Crowded | ConsentError::TooMany { .. } => {
                 Self::Crowded("Too many logins are pending.")
             }
-            ConsentError::Store(why) => Self::from_store_error(&why),
+            ConsentError::Store(why) => Self::from(why),
             ConsentError::Stale | ConsentError::NoTicket | ConsentError::NotAllowed(_) => {
                 log::error!("cannot begin a login: {why}");
                 Self::Broken

@@ -248,7 +248,7 @@ impl TokenServiceEndpoint {
     /// The person with this address, if the grant belongs to the organization.
     async fn named(&self, api: &Api, email: &Email) -> Result<Option<PersonId>, ApiError> {
         let who = PersonQuery::Email(email.clone());
-        match api.parts().view.resolve(&who).await.map_err(|why| ApiError::from_store_error(&why))? {
+        match api.parts().view.resolve(&who).await? {
             ResolvedPerson::One(named) if self.is_for(api, &named).await? => Ok(Some(named)),
             ResolvedPerson::Ambiguous(persons) => Err(ApiError::AmbiguousPerson(persons)),
             _ => Ok(None),
@@ -269,8 +269,7 @@ impl TokenServiceEndpoint {
     }
 
     async fn is_for(&self, api: &Api, person: &PersonId) -> Result<bool, ApiError> {
-        let grant: Option<Arc<Grant>> =
-            api.parts().view.get_uncached(person).await.map_err(|why| ApiError::from_store_error(&why))?;
+        let grant: Option<Arc<Grant>> = api.parts().view.get_uncached(person).await?;
         Ok(grant.is_some_and(|grant| self.service.is_for(&grant)))
     }
 
@@ -282,7 +281,7 @@ impl TokenServiceEndpoint {
                 after,
                 ..ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), STEP, now)
             };
-            let part = api.parts().view.list(page).await.map_err(|why| ApiError::from_store_error(&why))?;
+            let part = api.parts().view.list(page).await?;
             if let Some((_, grant)) = part.iter().find(|(_, grant)| self.service.is_for(grant)) {
                 return Ok(Some(grant.person.id.clone()));
             }

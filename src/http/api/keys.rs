@@ -49,8 +49,7 @@ pub(super) async fn create(api: &Api, ask: &ApiRequest) -> KeyResult {
         name: named(asked.name)?,
     };
     let keys = api.0.keys.clone();
-    let secret =
-        api.finish("key", async move { keys.create(new).await }).await?.map_err(|why| refused(&why))?;
+    let secret = api.finish("key", async move { keys.create(new).await }).await?.map_err(refused)?;
     let made = api.0.keys.list().into_iter().find(|key| id_of(&secret) == Some(&key.id));
     let key = views::key_view(&made.ok_or(ApiError::Broken)?);
     log::info!("key {:?} was created with the rights {}", key.name, key.can.join(", "));
@@ -65,8 +64,7 @@ pub(super) async fn revoke(api: &Api, ask: &ApiRequest) -> KeyResult {
     ask.query([])?;
     ask.no_body()?;
     let (name, keys) = (ask.named.clone(), api.0.keys.clone());
-    let gone = api.finish("revoke", async move { keys.revoke(&name).await }).await?;
-    if !gone.map_err(|why| ApiError::from_store_error(&why))? {
+    if !api.finish("revoke", async move { keys.revoke(&name).await }).await?? {
         return Err(ApiError::NotFound("There is no key with this name.".to_owned()));
     }
     log::info!("key {:?} was revoked", ask.named);
@@ -89,7 +87,7 @@ impl Api {
         for text in persons {
             let who = PersonQuery::parse(text)
                 .map_err(|why| ApiError::BadRequest(format!("persons: {}: {why}.", printable(text))))?;
-            match self.0.view.resolve(&who).await.map_err(|why| ApiError::from_store_error(&why))? {
+            match self.0.view.resolve(&who).await? {
                 ResolvedPerson::One(id) => ids.push(id),
                 ResolvedPerson::Unknown => return Err(ApiError::UnknownPerson),
                 ResolvedPerson::Ambiguous(persons) => return Err(ApiError::AmbiguousPerson(persons)),
@@ -129,11 +127,11 @@ fn days(days: Option<u32>) -> Result<Option<Duration>, ApiError> {
     }
 }
 
-fn refused(why: &ApiKeyError) -> ApiError {
+fn refused(why: ApiKeyError) -> ApiError {
     match why {
         ApiKeyError::Taken | ApiKeyError::TooMany => ApiError::Taken(format!("{why}.")),
         ApiKeyError::Name | ApiKeyError::NoPerson => ApiError::BadRequest(format!("{why}.")),
-        ApiKeyError::Store(why) => ApiError::from_store_error(why),
+        ApiKeyError::Store(why) => ApiError::from(why),
         ApiKeyError::NoRandom => {
             log::error!("{why}");
             ApiError::Broken

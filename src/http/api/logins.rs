@@ -103,7 +103,7 @@ impl Api {
 
     /// `None` if the person was forgotten meanwhile.
     async fn find_view(&self, person: &PersonId) -> Result<Option<api_types::PersonView>, ApiError> {
-        let found = self.0.view.get_uncached(person).await.map_err(|why| ApiError::from_store_error(&why))?;
+        let found = self.0.view.get_uncached(person).await?;
         Ok(found.map(|grant| self.person_view(&grant)))
     }
 }

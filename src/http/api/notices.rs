@@ -43,8 +43,8 @@ pub(super) async fn list(api: &Api, ask: &ApiRequest) -> Answered {
         NoticePage { before: before(&query)?, limit: query.number("limit", LIMIT, 1..=MOST)?, failed_only };
     let _permit = api.list_permit(&ask.caller).await?;
     let notices = &api.0.notices;
-    let records = notices.list(page).await.map_err(|why| ApiError::from_store_error(&why))?;
-    let sinks = notices.sinks().await.map_err(|why| ApiError::from_store_error(&why))?;
+    let records = notices.list(page).await?;
+    let sinks = notices.sinks().await?;
     let is_full = u32::try_from(records.len()).is_ok_and(|found| found == page.limit);
     let next = records.last().filter(|_| is_full).map(|record| record.number.to_string());
     let list = api_types::NoticeList {
@@ -79,9 +79,8 @@ pub(super) async fn resend(api: &Api, ask: &ApiRequest) -> Answered {
     ask.query([])?;
     ask.no_body()?;
     let (notices, id) = (api.0.notices.clone(), ask.named.clone());
-    let resent = api.finish("resend", async move { notices.resend(&id).await }).await?;
-    let sinks = resent.map_err(|why| ApiError::from_store_error(&why))?;
-    let sinks = sinks.ok_or_else(|| ApiError::NotFound("There is no notice with this id.".to_owned()))?;
+    let resent = api.finish("resend", async move { notices.resend(&id).await }).await??;
+    let sinks = resent.ok_or_else(|| ApiError::NotFound("There is no notice with this id.".to_owned()))?;
     let sinks = u64::try_from(sinks).unwrap_or(u64::MAX);
     Ok(response::json(StatusCode::OK, &api_types::NoticeResent { id: ask.named.clone(), sinks }))
 }
@@ -105,12 +104,8 @@ async fn history(api: &Api, ask: &ApiRequest, person: Option<PersonId>) -> Answe
     let is_of_all = person.is_none();
     let store = api.0.notices.history();
     let page = HistoryPage { person, before: before(&query)?, limit };
-    let found = store.history(page).await.map_err(|why| ApiError::from_store_error(&why))?;
-    let days = if is_of_all {
-        store.daily_counts(DAYS).await.map_err(|why| ApiError::from_store_error(&why))?
-    } else {
-        Vec::new()
-    };
+    let found = store.history(page).await?;
+    let days = if is_of_all { store.daily_counts(DAYS).await? } else { Vec::new() };
     let is_full = u32::try_from(found.len()).is_ok_and(|found| found == limit);
     let next = found.last().filter(|_| is_full).map(|(number, _)| number.to_string());
     let entries = found.into_iter().map(|(_, entry)| api_types::HistoryItem {

@@ -72,8 +72,7 @@ pub(super) async fn forget(api: &Api, ask: &ApiRequest) -> PeopleResult {
     ask.query([])?;
     ask.no_body()?;
     let (person, refresher) = (ask.only_person(api).await?, api.0.refresher.clone());
-    let gone = api.finish("forget", async move { refresher.forget(&person).await }).await?;
-    if gone.map_err(|why| ApiError::from_store_error(&why))? {
+    if api.finish("forget", async move { refresher.forget(&person).await }).await?? {
         Ok(response::no_content())
     } else {
         Err(ApiError::UnknownPerson)
@@ -155,7 +154,7 @@ impl Api {
     }
 
     pub(super) async fn grant(&self, person: &PersonId) -> Result<Arc<Grant>, ApiError> {
-        let found = self.0.view.get_uncached(person).await.map_err(|why| ApiError::from_store_error(&why))?;
+        let found = self.0.view.get_uncached(person).await?;
         found.ok_or(ApiError::UnknownPerson)
     }
 
@@ -173,7 +172,7 @@ impl Api {
             // One more row shows whether the list continues.
             ..ListRequest::first_page(pick, limit + 1, self.0.clock.now())
         };
-        let mut found = self.0.view.list(page).await.map_err(|why| ApiError::from_store_error(&why))?;
+        let mut found = self.0.view.list(page).await?;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let more = found.len() > limit;
         found.truncate(limit);

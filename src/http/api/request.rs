@@ -110,7 +110,7 @@ impl ApiRequest {
     fn permitted(&self, resolved: Result<ResolvedPerson, StoreError>) -> Result<PersonId, ApiError> {
         let among = self.caller.allowed_persons();
         let may = |id: &PersonId| among.is_none_or(|among| among.contains(id));
-        match resolved.map_err(|why| ApiError::from_store_error(&why))? {
+        match resolved? {
             ResolvedPerson::One(id) if may(&id) => Ok(id),
             ResolvedPerson::Ambiguous(persons) if persons.iter().any(may) => {
                 Err(ApiError::AmbiguousPerson(persons.into_iter().filter(may).collect()))

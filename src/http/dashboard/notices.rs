@@ -63,8 +63,8 @@ impl Dashboard {
         let parts = self.api.parts();
         let now = parts.clock.now();
         let page = NoticePage { before: None, limit: SHOWN, failed_only: false };
-        let records = parts.notices.list(page).await.map_err(|why| ApiError::from_store_error(&why))?;
-        let sinks = parts.notices.sinks().await.map_err(|why| ApiError::from_store_error(&why))?;
+        let records = parts.notices.list(page).await?;
+        let sinks = parts.notices.sinks().await?;
         let page = NoticesPage {
             frame: &self.frame_at(session.home.expose()),
             dress: &self.dress,
@@ -84,14 +84,13 @@ impl Dashboard {
         now: UnixTime,
     ) -> Result<Vec<HistoryRow>, ApiError> {
         let page = HistoryPage { person: Some(person.clone()), before: None, limit: HISTORY };
-        let found = self.api.parts().notices.history().history(page).await;
-        let found = found.map_err(|why| ApiError::from_store_error(&why))?;
-        let row = |(_, entry): (i64, crate::domain::history::HistoryEntry)| HistoryRow {
+        let found = self.api.parts().notices.history().history(page).await?;
+        let rows = found.into_iter().map(|(_, entry)| HistoryRow {
             at: RelativeTime::of(entry.at, now),
             what: entry.what,
             detail: entry.detail,
-        };
-        Ok(found.into_iter().map(row).collect())
+        });
+        Ok(rows.collect())
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Tile {
 impl Dashboard {
     pub(super) async fn overview(&self, home: &str, now: UnixTime) -> Result<Overview, ApiError> {
         let parts = self.api.parts();
-        let counts = parts.view.counts(now).await.map_err(|why| ApiError::from_store_error(&why))?;
+        let counts = parts.view.counts(now).await?;
         let pause = parts.refresher.pause();
         let notices = self.api.notice_tally().await;
         let undelivered = attention(None, notices.as_ref()).into_iter().map(|one| one.says).collect();

@@ -160,8 +160,7 @@ impl Dashboard {
         ] {
             let page =
                 ListRequest::first_page(filter.pick(), u32::try_from(NEEDS).unwrap_or(u32::MAX) + 1, now);
-            let mut found =
-                self.api.parts().view.list(page).await.map_err(|why| ApiError::from_store_error(&why))?;
+            let mut found = self.api.parts().view.list(page).await?;
             let tile = overview.tiles.iter().find(|tile| tile.filter == filter);
             let more = tile.filter(|_| found.len() > NEEDS);
             let more = more.map(|tile| (format!("All {} {who}", tile.count), tile.link.clone()));
@@ -217,8 +216,7 @@ impl Dashboard {
             // One more row shows whether the list continues.
             ..ListRequest::first_page(asked.pick.clone(), u32::try_from(ROWS).unwrap_or(u32::MAX) + 1, now)
         };
-        let mut found =
-            self.api.parts().view.list(page).await.map_err(|why| ApiError::from_store_error(&why))?;
+        let mut found = self.api.parts().view.list(page).await?;
         let more = found.len() > ROWS;
         found.truncate(ROWS);
         if back {
@@ -231,8 +229,7 @@ impl Dashboard {
     /// A search for a person's whole id finds that person.
     async fn by_id(&self, asked: &ListQuery) -> Result<Option<(ListPosition, Grant)>, ApiError> {
         let Some(id) = PersonId::parse(&asked.typed).ok() else { return Ok(None) };
-        let found =
-            self.api.parts().view.get_uncached(&id).await.map_err(|why| ApiError::from_store_error(&why))?;
+        let found = self.api.parts().view.get_uncached(&id).await?;
         let mark = ListPosition { key: SortKey::None, serial: 0 };
         Ok(found.map(|grant| (mark, (*grant).clone())))
     }
@@ -245,8 +242,7 @@ impl Dashboard {
     ) -> Result<Option<FlashMessage>, ApiError> {
         let who = query_string::first(query, "who").and_then(|id| PersonId::parse(&id).ok());
         let (Some(done), Some(id)) = (query_string::first(query, "done"), who) else { return Ok(None) };
-        let found =
-            self.api.parts().view.get_uncached(&id).await.map_err(|why| ApiError::from_store_error(&why))?;
+        let found = self.api.parts().view.get_uncached(&id).await?;
         let who = found
             .map(|grant| name_of(&grant.person))
             .or_else(|| self.sessions().forgotten_name(session, &id));

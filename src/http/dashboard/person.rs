@@ -116,7 +116,7 @@ impl Dashboard {
         let parts = self.api.parts();
         let id = query_string::first(query, "id").and_then(|id| PersonId::parse(&id).ok());
         let Some(id) = id else { return Ok(None) };
-        let found = parts.view.get_uncached(&id).await.map_err(|why| ApiError::from_store_error(&why))?;
+        let found = parts.view.get_uncached(&id).await?;
         let now = parts.clock.now();
         Ok(found.map(|grant| (grant.clone(), self.row_of(&grant, now))))
     }
@@ -167,7 +167,7 @@ impl Dashboard {
                 "forgotten"
             }
             Ok(Ok(false)) => "unknown",
-            Ok(Err(why)) => return self.trouble(session, &ApiError::from_store_error(&why)),
+            Ok(Err(why)) => return self.trouble(session, &ApiError::from(why)),
             Err(why) => return self.trouble(session, &why),
         };
         log::info!("dashboard: {} requested to forget {id}: {came}", session.name());
