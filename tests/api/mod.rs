@@ -7,6 +7,7 @@ mod fairness;
 mod harness;
 mod keys;
 mod logins_and_import;
+mod notices;
 mod openapi;
 mod person_lookup;
 mod requests;

@@ -10,7 +10,7 @@ use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
-use crate::http::api::request::QueryParameters;
+use crate::http::api::views::part;
 use crate::http::api::views::time;
 use crate::http::api_error::ApiError;
 use crate::http::response;
@@ -39,14 +39,13 @@ pub(super) async fn list(api: &Api, ask: &ApiRequest) -> Answered {
         Some("true") => true,
         Some(_) => return Err(ApiError::BadRequest("failed: expected true or false.".to_owned())),
     };
-    let page =
-        NoticePage { before: before(&query)?, limit: query.number("limit", LIMIT, 1..=MOST)?, failed_only };
+    let limit = query.number("limit", LIMIT, 1..=MOST)?;
+    let page = NoticePage { before: query.before()?, limit: limit + 1, failed_only };
     let _permit = api.list_permit(&ask.caller).await?;
     let notices = &api.0.notices;
     let records = notices.list(page).await?;
     let sinks = notices.sinks().await?;
-    let is_full = u32::try_from(records.len()).is_ok_and(|found| found == page.limit);
-    let next = records.last().filter(|_| is_full).map(|record| record.number.to_string());
+    let (records, next) = part(records, limit, |record| record.number.to_string());
     let list = api_types::NoticeList {
         sinks: sinks.into_iter().map(sink).collect(),
         notices: records.into_iter().map(item).collect(),
@@ -103,11 +102,10 @@ async fn history(api: &Api, ask: &ApiRequest, person: Option<PersonId>) -> Answe
     let _permit = api.list_permit(&ask.caller).await?;
     let is_of_all = person.is_none();
     let store = api.0.notices.history();
-    let page = HistoryPage { person, before: before(&query)?, limit };
+    let page = HistoryPage { person, before: query.before()?, limit: limit + 1 };
     let found = store.history(page).await?;
     let days = if is_of_all { store.daily_counts(DAYS).await? } else { Vec::new() };
-    let is_full = u32::try_from(found.len()).is_ok_and(|found| found == limit);
-    let next = found.last().filter(|_| is_full).map(|(number, _)| number.to_string());
+    let (found, next) = part(found, limit, |(number, _)| number.to_string());
     let entries = found.into_iter().map(|(_, entry)| api_types::HistoryItem {
         at: entry.at.to_string(),
         person_id: entry.person.as_ref().map(PersonId::to_string),
@@ -122,14 +120,6 @@ async fn history(api: &Api, ask: &ApiRequest, person: Option<PersonId>) -> Answe
     });
     let list = api_types::HistoryList { entries: entries.collect(), days: days.collect(), next };
     Ok(response::json(StatusCode::OK, &list))
-}
-
-fn before(query: &QueryParameters) -> Result<Option<i64>, ApiError> {
-    let read = |text: &str| {
-        text.parse().ok().filter(|number: &i64| *number > 0 && text.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let wrong = || ApiError::BadRequest("before: expected what an answer had as `next`.".to_owned());
-    query.text("before").map(|text| read(text).ok_or_else(wrong)).transpose()
 }
 
 fn sink(status: SinkStatus) -> api_types::NoticeSink {

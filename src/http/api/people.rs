@@ -20,6 +20,7 @@ use crate::http::api::context::Api;
 use crate::http::api::list_limit::ListPermit;
 use crate::http::api::request::ApiRequest;
 use crate::http::api::request::QueryParameters;
+use crate::http::api::views::part;
 use crate::http::api_error::ApiError;
 use crate::http::caller::Caller;
 use crate::http::cursor;
@@ -169,14 +170,9 @@ impl Api {
         let page = ListRequest {
             after: query.after()?,
             only_persons: ask.caller.allowed_persons().cloned(),
-            // One more row shows whether the list continues.
             ..ListRequest::first_page(pick, limit + 1, self.0.clock.now())
         };
-        let mut found = self.0.view.list(page).await?;
-        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = found.len() > limit;
-        found.truncate(limit);
-        let next = found.last().filter(|_| more).map(|(mark, _)| cursor::encode(mark));
-        Ok((found, next))
+        let found = self.0.view.list(page).await?;
+        Ok(part(found, limit, |(mark, _)| cursor::encode(mark)))
     }
 }

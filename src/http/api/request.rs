@@ -147,13 +147,20 @@ impl QueryParameters {
 
     /// The position at which the list continues.
     pub(super) fn after(&self) -> Result<Option<ListPosition>, ApiError> {
-        let read = |text| cursor::decode(text).ok_or_else(unknown_after);
-        self.text("after").map(read).transpose()
+        self.position("after", cursor::decode)
     }
-}
 
-fn unknown_after() -> ApiError {
-    ApiError::BadRequest("after: expected the value of `next` in an earlier response.".to_owned())
+    /// The number before which a list continues that is ordered from new to old.
+    pub(super) fn before(&self) -> Result<Option<i64>, ApiError> {
+        let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+        self.position("before", |text| text.parse().ok().filter(|number| *number > 0 && is_number(text)))
+    }
+
+    fn position<T>(&self, name: &str, decode: impl Fn(&str) -> Option<T>) -> Result<Option<T>, ApiError> {
+        let unknown =
+            || ApiError::BadRequest(format!("{name}: expected the value of `next` in an earlier response."));
+        self.text(name).map(|text| decode(text).ok_or_else(unknown)).transpose()
+    }
 }
 
 /// A header that is not text becomes an empty id. This id is unknown, but the client meant to send one.

@@ -38,6 +38,20 @@ pub(super) fn time(at: UnixTime) -> Option<String> {
     (at != UnixTime::NEVER).then(|| at.to_string())
 }
 
+/// One part of a list, of at most `limit` items, and the position after which the list continues. `found` must have been read
+/// with a limit of one more: the additional item shows whether the list continues.
+pub(super) fn part<T>(
+    mut found: Vec<T>,
+    limit: u32,
+    position: impl Fn(&T) -> String,
+) -> (Vec<T>, Option<String>) {
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    let is_continued = found.len() > limit;
+    found.truncate(limit);
+    let next = found.last().filter(|_| is_continued).map(position);
+    (found, next)
+}
+
 pub(super) fn key_view(record: &ApiKeyRecord) -> api_types::KeyView {
     let ids = |persons: &Vec<PersonId>| persons.iter().map(PersonId::to_string).collect();
     api_types::KeyView {
