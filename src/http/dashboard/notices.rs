@@ -32,9 +32,7 @@ const HISTORY: u32 = 20;
 struct NoticesPage<'a> {
     frame: &'a PageFrame,
     dress: &'a AssetUrls,
-    home: &'a str,
     session: &'a DashboardSession,
-    csrf: &'a str,
     sinks: Vec<SinkStatus>,
     notices: Vec<NoticeRow>,
 }
@@ -68,9 +66,7 @@ impl Dashboard {
         let page = NoticesPage {
             frame: &self.frame_at(session.home.expose()),
             dress: &self.dress,
-            home: session.home.expose(),
             session,
-            csrf: session.csrf.expose(),
             sinks,
             notices: records.iter().map(|record| row(record, now)).collect(),
         };

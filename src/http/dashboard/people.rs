@@ -39,9 +39,7 @@ const NEEDS: usize = 10;
 struct DashboardHome<'a> {
     frame: &'a PageFrame,
     dress: &'a AssetUrls,
-    home: &'a str,
     session: &'a DashboardSession,
-    csrf: &'a str,
     said: Option<FlashMessage>,
     overview: Overview,
     /// People who need a link, the most urgent first. Only on the first page without a query, like the
@@ -137,9 +135,7 @@ impl Dashboard {
         let page = DashboardHome {
             frame: &self.frame_at(home),
             dress: &self.dress,
-            home,
             session,
-            csrf: session.csrf.expose(),
             said: self.flash_message(session, query).await?,
             overview,
             needs,

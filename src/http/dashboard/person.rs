@@ -31,9 +31,7 @@ use crate::refresh::TokenError;
 struct PersonPage<'a> {
     frame: &'a PageFrame,
     dress: &'a AssetUrls,
-    home: &'a str,
     session: &'a DashboardSession,
-    csrf: &'a str,
     row: PersonRow,
     summary: String,
     access: RelativeTime,
@@ -56,9 +54,7 @@ struct PersonPage<'a> {
 struct ForgetPage<'a> {
     frame: &'a PageFrame,
     dress: &'a AssetUrls,
-    home: &'a str,
     session: &'a DashboardSession,
-    csrf: &'a str,
     row: PersonRow,
 }
 
@@ -76,9 +72,7 @@ impl Dashboard {
         let page = PersonPage {
             frame: &self.frame_at(session.home.expose()),
             dress: &self.dress,
-            home: session.home.expose(),
             session,
-            csrf: session.csrf.expose(),
             row,
             summary: row::summary(&grant, &missing, parts.refresher.pause(), now),
             access: RelativeTime::of(grant.tokens.expires_at, now),
@@ -101,14 +95,8 @@ impl Dashboard {
         query: &str,
     ) -> Result<Response<ResponseBody>, ApiError> {
         let Some((_, row)) = self.row(query).await? else { return Ok(self.unknown_person(session)) };
-        let page = ForgetPage {
-            frame: &self.frame_at(session.home.expose()),
-            dress: &self.dress,
-            home: session.home.expose(),
-            session,
-            csrf: session.csrf.expose(),
-            row,
-        };
+        let page =
+            ForgetPage { frame: &self.frame_at(session.home.expose()), dress: &self.dress, session, row };
         Ok(response::for_operators(response::page(StatusCode::OK, &page)))
     }
 
