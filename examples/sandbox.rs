@@ -87,7 +87,7 @@ fn tell(port: &str, socket: &Path, link: Option<&DashboardLink>) {
 /// The error with advice for the sandbox, whose only setting is the port.
 fn told(error: DaemonError) -> String {
     match error {
-        DaemonError::Door(ServeError::Listen(address, why)) => {
+        DaemonError::Serve(ServeError::Listen(address, why)) => {
             format!("cannot listen on {address}: {why}; use another port: cargo run --example sandbox 8123")
         }
         other => other.to_string(),

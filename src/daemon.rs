@@ -33,13 +33,13 @@ use crate::tasks::Wake;
 pub enum DaemonError {
     /// The services cannot be built.
     #[error(transparent)]
-    House(#[from] BuildError),
+    Build(#[from] BuildError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The HTTP server cannot be started.
     #[error(transparent)]
-    Door(#[from] ServeError),
+    Serve(#[from] ServeError),
     /// The control socket cannot be opened.
     #[error(transparent)]
     Control(#[from] ControlError),

@@ -55,7 +55,7 @@ fn serve_logged(source: SettingsSource, refresh_at_start: bool) -> Result<(), (E
     let runtime = runtime.map_err(|e| (Exit::Failed, format!("cannot start the async runtime: {e}")))?;
     runtime.block_on(daemon::run(config, refresh_at_start)).map_err(|e| {
         let exit = match &e {
-            DaemonError::House(why) if why.is_in_use() => Exit::Unavailable,
+            DaemonError::Build(why) if why.is_in_use() => Exit::Unavailable,
             DaemonError::Control(ControlError::Live(_)) => Exit::Unavailable,
             DaemonError::Control(why) if why.is_wrong_setting() => Exit::Usage,
             _ => Exit::Failed,

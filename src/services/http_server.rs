@@ -96,9 +96,9 @@ impl HttpServer {
             .with_token_service(token_service)
             .with_operator(self.config.operator.clone());
         let routes = Arc::new(routes);
-        let doors = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
+        let listeners = u32::try_from(self.listeners.len()).unwrap_or(u32::MAX);
         let files = open_files();
-        let limits = Arc::new(Limits::for_open_files(files, doors));
+        let limits = Arc::new(Limits::for_open_files(files, listeners));
         if limits.connections < Limits::default().connections {
             log::warn!(
                 "this process may open only {files} files, so each address accepts at most {} connections",

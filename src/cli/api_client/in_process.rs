@@ -31,11 +31,11 @@ use crate::tasks::Wake;
 pub(in crate::cli) enum StoreAccess {
     /// An existing store. A command that only reads must not create one, or a mistyped directory would look
     /// like an empty store.
-    Kept,
+    Existing,
     /// A store, which is created if there is none.
-    Store,
+    CreateIfMissing,
     /// A store and the HTTP server, because a consent by browser ends at the redirect URI.
-    Door,
+    WithHttpServer,
 }
 
 /// The local services, with a single-threaded runtime.
@@ -56,14 +56,14 @@ impl InProcessApi {
                 "to work without a daemon, MY_APP_CLIENT_ID must be set",
             ));
         }
-        let read = if needs == StoreAccess::Door { Config::read_to_serve } else { Config::read };
+        let read = if needs == StoreAccess::WithHttpServer { Config::read_to_serve } else { Config::read };
         let config =
             read(source).map_err(|mistakes| CallError::Settings(mistakes.to_string().replace('\n', "; ")))?;
         if config.store == StoreConfig::Memory {
             return Err(CallError::NotRunning(socket.to_owned(), "the store is in the daemon's memory"));
         }
         let missing = config.store.path().is_some_and(|path| !path.exists());
-        if needs == StoreAccess::Kept && missing {
+        if needs == StoreAccess::Existing && missing {
             return Err(CallError::NotRunning(
                 socket.to_owned(),
                 "there is no store to work on without a daemon",
@@ -80,16 +80,16 @@ impl InProcessApi {
             signals::handle(Signal::HUP).map(drop)
         });
         heard.map_err(|e| CallError::Local(format!("cannot handle signals: {e}")))?;
-        let house = runtime.block_on(Services::build(&config)).map_err(|e| match e {
+        let services = runtime.block_on(Services::build(&config)).map_err(|e| match e {
             e if e.is_in_use() => CallError::InUse(socket.to_owned()),
             e => CallError::Local(e.to_string()),
         })?;
-        let (api, tasks) = (house.api(&config), house.tasks.clone());
-        if needs == StoreAccess::Door {
-            let door = runtime.block_on(HttpServer::open(&config.http, house.clock.clone()));
-            let door = door.map_err(|e| CallError::Local(e.to_string()))?;
+        let (api, tasks) = (services.api(&config), services.tasks.clone());
+        if needs == StoreAccess::WithHttpServer {
+            let server = runtime.block_on(HttpServer::open(&config.http, services.clock.clone()));
+            let server = server.map_err(|e| CallError::Local(e.to_string()))?;
             let _runtime = runtime.enter();
-            door.serve(api.clone(), None, &tasks, Wake::new());
+            server.serve(api.clone(), None, &tasks, Wake::new());
         }
         Ok(Self { runtime, api, tasks })
     }

@@ -208,7 +208,7 @@ fn grants(context: &CommandContext) -> Vec<Finding> {
     let mut lines = Vec::new();
     let (mut lacking, mut looked_at) = (MissingScopes::default(), 0);
     let looked =
-        ApiClient::open(context, StoreAccess::Kept).map_err(CommandError::from).and_then(|mut handle| {
+        ApiClient::open(context, StoreAccess::Existing).map_err(CommandError::from).and_then(|mut handle| {
             person::among(&mut handle, "", |_, person| {
                 lacking.count(&person);
                 if !person.missing_scopes.is_empty() && lines.len() < NAMED {

@@ -45,7 +45,7 @@ pub(super) fn run(
     asked: &LoginArgs,
     terminal: Terminal,
 ) -> Result<(), CommandError> {
-    let needs = if asked.device { StoreAccess::Store } else { StoreAccess::Door };
+    let needs = if asked.device { StoreAccess::CreateIfMissing } else { StoreAccess::WithHttpServer };
     let mut handle = ApiClient::open(context, needs)?;
     let begin = LoginRequest { email: asked.email.clone(), device: asked.device };
     let begun: StartedLogin = handle.post(&format!("{API}/logins"), &begin)?;

@@ -89,7 +89,7 @@ fn answer(mut ask: ApiCommand, context: &CommandContext) -> Result<(), CommandEr
         subject.person = default_person(&context.source)?;
     }
     let terminal = Terminal::for_stdout(&context.source);
-    let open = || ApiClient::open(context, StoreAccess::Kept);
+    let open = || ApiClient::open(context, StoreAccess::Existing);
     match ask {
         ApiCommand::Token(asked) => token::run(&mut open()?, &asked),
         ApiCommand::Exec(asked) => exec::run(open()?, &asked),
@@ -102,7 +102,7 @@ fn answer(mut ask: ApiCommand, context: &CommandContext) -> Result<(), CommandEr
         ApiCommand::Login(asked) => login::run(context, &asked, terminal),
         ApiCommand::Import(asked) => {
             let file = import::read(&asked, &context.source)?;
-            import::run(&mut ApiClient::open(context, StoreAccess::Store)?, &file)
+            import::run(&mut ApiClient::open(context, StoreAccess::CreateIfMissing)?, &file)
         }
         ApiCommand::Key(asked) => keys::run(&mut open()?, asked, terminal),
         ApiCommand::Notices(asked) => notices::run(context, &asked, terminal),

@@ -38,7 +38,7 @@ pub(super) fn run(
     paper: Terminal,
 ) -> Result<(), CommandError> {
     match &asked.action {
-        None => list(&mut ApiClient::open(surroundings, StoreAccess::Kept)?, asked, paper),
+        None => list(&mut ApiClient::open(surroundings, StoreAccess::Existing)?, asked, paper),
         // Only the daemon has the settings of the sinks, so these two need it.
         Some(NoticesAction::Test { sink, .. }) => {
             test(&mut ApiClient::connect(surroundings)?, sink.as_deref())

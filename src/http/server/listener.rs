@@ -54,13 +54,13 @@ pub async fn serve<S, F>(
     S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + 'static,
     F: Future<Output = Response<ResponseBody>> + Send + 'static,
 {
-    let door = Arc::new(ListenerContext { tls, limits, tasks, proxies: LogThrottle::default() });
-    let shared = door.clone();
+    let context = Arc::new(ListenerContext { tls, limits, tasks, proxies: LogThrottle::default() });
+    let shared = context.clone();
     let work = move |stream: TcpStream, addr: SocketAddr, activity| {
         let addr = SocketAddr::new(addr.ip().to_canonical(), addr.port());
         connection(stream, addr, activity, shared.clone(), service.clone())
     };
-    accept(listener, &door, work).await;
+    accept(listener, &context, work).await;
 }
 
 /// Serves the control socket until `tasks` stop, like [`serve`]: HTTP/1, no TLS.
@@ -73,12 +73,12 @@ pub(in crate::http) async fn serve_local<S, F>(
     S: Fn(Request<Incoming>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<ResponseBody>> + Send + 'static,
 {
-    let door = Arc::new(ListenerContext { tls: None, limits, tasks, proxies: LogThrottle::default() });
-    let shared = door.clone();
+    let context = Arc::new(ListenerContext { tls: None, limits, tasks, proxies: LogThrottle::default() });
+    let shared = context.clone();
     let work = move |stream: UnixStream, _addr, activity| {
         local_connection(stream, activity, shared.clone(), service.clone())
     };
-    accept(listener, &door, work).await;
+    accept(listener, &context, work).await;
 }
 
 /// A socket that accepts connections.
@@ -121,13 +121,13 @@ impl Accept for UnixListener {
 }
 
 /// Accepts connections until the stop, and runs `work` on each. Then waits for the running ones.
-async fn accept<L, W, F>(listener: L, door: &ListenerContext, work: W)
+async fn accept<L, W, F>(listener: L, context: &ListenerContext, work: W)
 where
     L: Accept,
     W: Fn(L::Stream, L::PeerAddress, Arc<Activity>) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let (stopping, limits) = (door.tasks.stopping(), &door.limits);
+    let (stopping, limits) = (context.tasks.stopping(), &context.limits);
     let limiter = ConnectionLimiter::new(limits.connections);
     let mut acceptor = Acceptor { listener, limiter: Arc::clone(&limiter), no_files: LogInterval(None) };
     let mut is_full = LogInterval(None);
@@ -140,7 +140,7 @@ where
             break;
         };
         let work = work(stream, from, permit.activity());
-        door.tasks.spawn("connection", async move {
+        context.tasks.spawn("connection", async move {
             work.await;
             drop(permit);
         });
