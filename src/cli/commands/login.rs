@@ -15,7 +15,6 @@ use crate::cli::api_client::CommandContext;
 use crate::cli::api_client::in_process::StoreAccess;
 use crate::cli::api_client::segment;
 use crate::cli::arguments::LoginArgs;
-use crate::cli::arguments::MinTtlArgs;
 use crate::cli::browser::open_browser;
 use crate::cli::commands::token;
 use crate::cli::exit::CommandError;
@@ -69,12 +68,7 @@ pub(super) fn run(
         ))?);
     }
     let path = format!("{API}/people/{}", segment(&person.person_id));
-    let token = token::of(&mut handle, &path, MinTtlArgs { min_ttl: Some(0) })?;
-    if asked.output.json {
-        Ok(output::write_json(&token)?)
-    } else {
-        Ok(output::write_line(&format::token_block(&token))?)
-    }
+    token::print(&mut handle, &path, asked.output.json)
 }
 
 /// Fails if another account consented than `email`: Webex lets any account sign in, whatever was preselected.

@@ -2,6 +2,8 @@
 
 use std::ops::ControlFlow;
 
+use serde::de::DeserializeOwned;
+
 use crate::api_types::People;
 use crate::api_types::PersonView;
 use crate::cli::api_client::API;
@@ -88,14 +90,28 @@ pub(super) fn pages(
     filter: &str,
     mut each: impl FnMut(&mut ApiClient, Vec<PersonView>) -> Result<ControlFlow<()>, CommandError>,
 ) -> Result<(), CommandError> {
+    let path = format!("{API}/people?limit={PART}{filter}");
+    let next = |part: &mut People| part.next.take();
+    parts(handle, &path, next, |handle, part| each(handle, part.people))
+}
+
+/// Calls `each` for every part of the list at `path`, which has a query, until `each` returns that it has enough. `next` takes
+/// the position of the following part out of a part.
+pub(super) fn parts<T: DeserializeOwned>(
+    handle: &mut ApiClient,
+    path: &str,
+    next: impl Fn(&mut T) -> Option<String>,
+    mut each: impl FnMut(&mut ApiClient, T) -> Result<ControlFlow<()>, CommandError>,
+) -> Result<(), CommandError> {
     let mut after: Option<String> = None;
     loop {
         let from = after.as_deref().map(|after| format!("&after={}", segment(after))).unwrap_or_default();
-        let part: People = handle.get(&format!("{API}/people?limit={PART}{filter}{from}"))?;
-        if each(handle, part.people)?.is_break() {
+        let mut part: T = handle.get(&format!("{path}{from}"))?;
+        let following = next(&mut part);
+        if each(handle, part)?.is_break() {
             return Ok(());
         }
-        match part.next {
+        match following {
             None => return Ok(()),
             Some(next) => after = Some(forward(after.as_deref(), next)?),
         }
@@ -103,7 +119,7 @@ pub(super) fn pages(
 }
 
 /// Fails on a cursor that does not advance, which would cause an endless loop.
-pub(super) fn forward(before: Option<&str>, next: String) -> Result<String, CommandError> {
+fn forward(before: Option<&str>, next: String) -> Result<String, CommandError> {
     if before == Some(next.as_str()) {
         return Err(CommandError::new(Exit::Failed, "the daemon's list does not end; look at its log"));
     }

@@ -1,12 +1,13 @@
 //! `why` and `plan`: the explanation of a person's schedule, and the forecast.
 
+use std::ops::ControlFlow;
+
 use crate::api_types::Plan;
 use crate::api_types::Planned;
 use crate::api_types::RuleReport;
 use crate::api_types::Why;
 use crate::cli::api_client::API;
 use crate::cli::api_client::ApiClient;
-use crate::cli::api_client::segment;
 use crate::cli::arguments::PlanArgs;
 use crate::cli::arguments::WhyArgs;
 use crate::cli::commands::person;
@@ -124,15 +125,7 @@ fn parts(
     days: u32,
     mut each: impl FnMut(Plan) -> Result<(), CommandError>,
 ) -> Result<(), CommandError> {
-    let mut after: Option<String> = None;
-    loop {
-        let from = after.as_deref().map(|after| format!("&after={}", segment(after))).unwrap_or_default();
-        let mut part: Plan = handle.get(&format!("{API}/plan?days={days}{from}"))?;
-        let next = part.next.take();
-        each(part)?;
-        match next {
-            None => return Ok(()),
-            Some(next) => after = Some(person::forward(after.as_deref(), next)?),
-        }
-    }
+    let path = format!("{API}/plan?days={days}");
+    let next = |plan: &mut Plan| plan.next.take();
+    person::parts(handle, &path, next, |_, plan| each(plan).map(ControlFlow::Continue))
 }

@@ -6,7 +6,6 @@ use crate::api_types::Refreshed;
 use crate::cli::api_client::API;
 use crate::cli::api_client::ApiClient;
 use crate::cli::api_client::segment;
-use crate::cli::arguments::MinTtlArgs;
 use crate::cli::arguments::RefreshArgs;
 use crate::cli::commands::person;
 use crate::cli::commands::token;
@@ -32,12 +31,7 @@ pub(super) fn run(handle: &mut ApiClient, asked: &RefreshArgs) -> Result<(), Com
         return Ok(output::write_line(&line(&refreshed))?);
     }
     print_stderr(&line(&refreshed));
-    let token = token::of(handle, &path, MinTtlArgs { min_ttl: Some(0) })?;
-    if asked.output.json {
-        Ok(output::write_json(&token)?)
-    } else {
-        Ok(output::write_line(&format::token_block(&token))?)
-    }
+    token::print(handle, &path, asked.output.json)
 }
 
 /// Refreshes one person after another, because the daemon limits the rate, and so that each line is current

@@ -9,6 +9,7 @@ use crate::cli::arguments::TokenFormat;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
+use crate::cli::format;
 use crate::cli::output;
 use crate::cli::output::print_stderr;
 use crate::cli::output::printable;
@@ -37,7 +38,7 @@ pub(super) fn get(
 }
 
 /// The token of the person at `path`.
-pub(super) fn of(handle: &mut ApiClient, path: &str, life: MinTtlArgs) -> Result<Token, CommandError> {
+fn of(handle: &mut ApiClient, path: &str, life: MinTtlArgs) -> Result<Token, CommandError> {
     let asked = life.min_ttl.map(|seconds| format!("?min_ttl={seconds}")).unwrap_or_default();
     let token: Token = handle.get(&format!("{path}/token{asked}"))?;
     // No other character may get into a header, a variable or a line.
@@ -48,6 +49,14 @@ pub(super) fn of(handle: &mut ApiClient, path: &str, life: MinTtlArgs) -> Result
         print_stderr(&format!("webex-tokend: {}", printable(text)));
     }
     Ok(token)
+}
+
+/// Prints the token of the person at `path`, however long it lives: as JSON, or as a block of text.
+pub(super) fn print(handle: &mut ApiClient, path: &str, json: bool) -> Result<(), CommandError> {
+    let token = of(handle, path, MinTtlArgs { min_ttl: Some(0) })?;
+    let written =
+        if json { output::write_json(&token) } else { output::write_line(&format::token_block(&token)) };
+    Ok(written?)
 }
 
 /// Quotes a value for shells and `.env` files, only if necessary.

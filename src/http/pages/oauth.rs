@@ -44,7 +44,7 @@ impl ConsentPages {
                 // Webex's description of the error is not shown, because any client can make such a link.
                 consent_errors::webex_refused(&self.frame, &error)
             }
-            Callback::Granted { code, state } if is_preview(request) => self.preview(&code, &state, headers),
+            Callback::Granted { state, .. } if is_preview(request) => self.preview(&state, headers),
             Callback::Granted { code, state } => {
                 self.finish(code, state, headers, Some(network(peer.addr.ip()))).await
             }
@@ -74,7 +74,7 @@ impl ConsentPages {
     }
 
     /// A code is for the person's own visit, not for programs that prefetch the URL.
-    fn preview(&self, _code: &Secret, state: &Secret, headers: &HeaderMap) -> Response<ResponseBody> {
+    fn preview(&self, state: &Secret, headers: &HeaderMap) -> Response<ResponseBody> {
         let sealed = self.cookies.find(headers, &consent::cookie_suffix(state));
         if self.consents.admits(state, sealed) {
             response::refuse_prefetch()
