@@ -1,8 +1,7 @@
 //! A bounded cache of grants over the store.
 //!
-//! After a change is durable, its author *publishes* it here. Publishing only removes the cached entry, so
-//! the next reader loads the grant from the store. Therefore publishing late, twice or out of order does no
-//! harm.
+//! After a change is durable, its author invalidates the entry here. That only removes the entry, so the next
+//! reader loads the grant from the store. Therefore invalidating late, twice or out of order does no harm.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,7 +46,7 @@ struct TwoGenerations {
     young: HashMap<PersonId, Arc<Grant>>,
     old: HashMap<PersonId, Arc<Grant>>,
     emails: HashMap<Email, PersonId>,
-    /// Increased by every publication: a value read from the store before a publication must not be cached
+    /// Increased by every invalidation: a value read from the store before an invalidation must not be cached
     /// after it.
     epoch: u64,
 }
@@ -59,7 +58,7 @@ impl GrantCache {
         Self { store, cache: Mutex::new(TwoGenerations::default()), events: Events::default() }
     }
 
-    /// The log of what was published here.
+    /// The log of the changes.
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.events

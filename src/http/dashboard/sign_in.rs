@@ -29,7 +29,6 @@ use crate::http::server::handler::Peer;
 struct SignInPage<'a> {
     frame: &'a PageFrame,
     dress: &'a AssetUrls,
-    home: &'a str,
     /// A message above the form, with the CSS class that colours it.
     said: Option<(&'static str, &'a str)>,
 }
@@ -39,7 +38,6 @@ struct SignInPage<'a> {
 struct OpenLinkPage<'a> {
     frame: &'a PageFrame,
     dress: &'a AssetUrls,
-    home: &'a str,
     link: &'a str,
     said: Option<&'a str>,
 }
@@ -59,7 +57,7 @@ impl Dashboard {
 
     fn sign_in_page(&self, status: StatusCode, said: Option<(&'static str, &str)>) -> Response<ResponseBody> {
         let frame = &self.frame_at(&self.home);
-        let page = SignInPage { frame, dress: &self.dress, home: &self.home, said };
+        let page = SignInPage { frame, dress: &self.dress, said };
         response::for_operators(response::page(status, &page))
     }
 
@@ -112,7 +110,7 @@ impl Dashboard {
 
     fn open_page(&self, status: StatusCode, link: &str, said: Option<&str>) -> Response<ResponseBody> {
         let frame = &self.frame_at(&self.home);
-        let page = OpenLinkPage { frame, dress: &self.dress, home: &self.home, link, said };
+        let page = OpenLinkPage { frame, dress: &self.dress, link, said };
         response::for_operators(response::page(status, &page))
     }
 
