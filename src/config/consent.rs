@@ -1,10 +1,10 @@
 //! The settings about who may consent, and about the operator that the consent pages name.
 
 use crate::config::listen::HttpConfig;
-use crate::config::listen::is_loopback;
 use crate::config::parse::SettingsReader;
 use crate::domain::allow;
 use crate::domain::allow::AllowList;
+use crate::domain::host::is_loopback;
 use crate::domain::operator::Contact;
 use crate::domain::operator::NAME_MAX;
 use crate::domain::operator::Operator;

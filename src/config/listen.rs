@@ -7,10 +7,10 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::path::PathBuf;
 
-use url::Host;
 use url::Url;
 
 use crate::config::parse::SettingsReader;
+use crate::domain::host::is_loopback;
 use crate::domain::operator::Operator;
 use crate::http::server::certificate::CertificatePair;
 use crate::http::server::certificate::WrongFiles;
@@ -53,21 +53,6 @@ pub struct ListenAddress {
     pub address: SocketAddr,
     /// Whether the daemon starts without it if the machine does not have it (::1 without IPv6).
     pub optional: bool,
-}
-
-/// Whether only this machine can reach the URL's host.
-pub(super) fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    }
-}
-
-/// Whether a request to the URL can carry a secret: it is encrypted, or does not leave this machine.
-pub(super) fn is_protected(url: &Url) -> bool {
-    url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url))
 }
 
 pub(super) fn http(

@@ -25,12 +25,12 @@ use std::time::Duration;
 use url::Url;
 
 use crate::config::listen::http;
-use crate::config::listen::is_loopback;
-use crate::config::listen::is_protected;
 use crate::config::parse::SettingsReader;
 use crate::consent::TestHook;
 use crate::domain::allow::AllowList;
 use crate::domain::host::is_host;
+use crate::domain::host::is_loopback;
+use crate::domain::host::is_protected;
 use crate::domain::person::PersonQuery;
 use crate::domain::schedule::Policy;
 use crate::domain::socket_group::SocketGroup;

@@ -3,8 +3,8 @@
 use lettre::message::Mailbox;
 use url::Url;
 
-use crate::config::listen::is_protected;
 use crate::config::parse::SettingsReader;
+use crate::domain::host::is_protected;
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
 use crate::notices::command::split_words;
@@ -139,6 +139,7 @@ fn is_mail_server(text: &str) -> bool {
         let is_required = url.query_pairs().any(|(name, value)| name == "tls" && value == "required");
         let is_safe = match url.scheme() {
             "smtps" => true,
+            // Only in URLs of the web are numbers read as addresses, so the host is compared as text.
             "smtp" => is_required || matches!(url.host_str(), Some("localhost" | "127.0.0.1" | "[::1]")),
             _ => false,
         };

@@ -12,6 +12,7 @@ use crate::clock::Clock as _;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::HttpConfig;
+use crate::domain::host::is_loopback;
 use crate::health::Health;
 use crate::http::server::certificate::CertificatePair;
 use crate::http::server::certificate::CertificateProblem;
@@ -71,8 +72,7 @@ pub fn in_memory() -> Finding {
 fn redirect_uri(http: &HttpConfig) -> Finding {
     let finding = |mark, says| Finding::new(mark, "redirect URI", says);
     let url = &http.redirect_uri;
-    let host = url.host_str().unwrap_or_default();
-    let loopback = matches!(host, "localhost" | "127.0.0.1" | "[::1]");
+    let loopback = is_loopback(url);
     if url.scheme() == "http" && !loopback {
         let says =
             format!("{url} is plain HTTP: consents can be read in transit; use https, or TLS in a proxy");

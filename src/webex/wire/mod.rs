@@ -5,9 +5,9 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use url::Host;
 use url::Url;
 
+use crate::domain::host::is_protected;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
@@ -38,7 +38,7 @@ const WORD_MAX: usize = 30;
 /// Reads the token endpoint's response to a request sent at `sent_at`.
 #[must_use]
 pub fn token_reply(raw: &RawResponse, sent_at: UnixTime, now: UnixTime) -> TokenReply {
-    let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
+    let json = json_of(raw);
     let fact = match (&json, raw.status) {
         (Some(json), 200) => match issued(json) {
             Some(issued) => TokenResponse::Granted(issued),
@@ -121,20 +121,29 @@ fn some_span(json: &Value, name: &str) -> Option<Duration> {
     span(json, name).filter(|span| !span.is_zero())
 }
 
+fn json_of(raw: &RawResponse) -> Option<Value> {
+    serde_json::from_slice(&raw.body).ok()
+}
+
+/// The status of a refusal, and Webex's explanation of it.
+fn refusal(raw: &RawResponse, json: Option<&Value>) -> String {
+    format!("HTTP {}{}", raw.status, json.map(shown_of).unwrap_or_default())
+}
+
+fn owner_unknown(raw: &RawResponse, json: Option<&Value>, why: String, transient: bool) -> OwnerUnknown {
+    let (tracking_id, status) = (tracking_id(raw, json), Some(raw.status));
+    OwnerUnknown { tracking_id, transient, status, ..OwnerUnknown::permanent(why) }
+}
+
 /// Reads the response of `people/me` from Webex at `base`.
 ///
 /// # Errors
 /// [`OwnerUnknown`] when the response names no person.
 pub fn owner(raw: &RawResponse, base: &str) -> Result<TokenOwner, OwnerUnknown> {
-    let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
-    let unknown = |why: String, transient: bool| OwnerUnknown {
-        tracking_id: tracking_id(raw, json.as_ref()),
-        transient,
-        status: Some(raw.status),
-        ..OwnerUnknown::permanent(why)
-    };
+    let json = json_of(raw);
+    let unknown = |why: String, transient: bool| owner_unknown(raw, json.as_ref(), why, transient);
     if raw.status != 200 {
-        let why = format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default());
+        let why = refusal(raw, json.as_ref());
         let is_portal = json.is_none() && is_foreign(raw);
         return Err(unknown(why, is_portal || matches!(raw.status, 408 | 423 | 429 | 500..)));
     }
@@ -164,23 +173,15 @@ pub fn owner(raw: &RawResponse, base: &str) -> Result<TokenOwner, OwnerUnknown> 
 /// # Errors
 /// Webex's explanation, for people.
 pub fn added(raw: &RawResponse) -> Result<(), String> {
-    if matches!(raw.status, 200 | 201 | 409) {
-        return Ok(());
-    }
-    let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
-    Err(format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default()))
+    if matches!(raw.status, 200 | 201 | 409) { Ok(()) } else { Err(refusal(raw, json_of(raw).as_ref())) }
 }
 
 /// Reads the answer of `POST /messages`.
 ///
 /// # Errors
-/// What Webex has against it, fit for people.
+/// Webex's explanation, for people.
 pub fn message_taken(raw: &RawResponse) -> Result<(), String> {
-    if (200..300).contains(&raw.status) {
-        return Ok(());
-    }
-    let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
-    Err(format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default()))
+    if (200..300).contains(&raw.status) { Ok(()) } else { Err(refusal(raw, json_of(raw).as_ref())) }
 }
 
 /// The assumed lifetime of a device code if Webex reports none, and the maximum that is accepted.
@@ -195,15 +196,10 @@ const INTERVALS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 /// # Errors
 /// [`OwnerUnknown`] when the response does not start a device grant.
 pub fn device_code(raw: &RawResponse) -> Result<DeviceCode, OwnerUnknown> {
-    let json: Option<Value> = serde_json::from_slice(&raw.body).ok();
-    let unknown = |why: String, transient: bool| OwnerUnknown {
-        tracking_id: tracking_id(raw, json.as_ref()),
-        transient,
-        status: Some(raw.status),
-        ..OwnerUnknown::permanent(why)
-    };
+    let json = json_of(raw);
+    let unknown = |why: String, transient: bool| owner_unknown(raw, json.as_ref(), why, transient);
     if raw.status != 200 {
-        let why = format!("HTTP {}{}", raw.status, json.as_ref().map(shown_of).unwrap_or_default());
+        let why = refusal(raw, json.as_ref());
         return Err(unknown(why, json.is_none() || matches!(raw.status, 408 | 423 | 429 | 500..)));
     }
     let Some(json) = &json else { return Err(unknown("HTTP 200 without JSON".to_owned(), true)) };
@@ -228,13 +224,8 @@ pub fn device_code(raw: &RawResponse) -> Result<DeviceCode, OwnerUnknown> {
 /// mistaken for the host.
 fn safe_place(text: &str) -> Option<String> {
     let url = Url::parse(text).ok().filter(|_| text.len() <= 2048)?;
-    let here = match url.host()? {
-        Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
-        Host::Ipv4(ip) => ip.is_loopback(),
-        Host::Ipv6(ip) => ip.is_loopback(),
-    };
     let plain = url.username().is_empty() && url.password().is_none();
-    (plain && (url.scheme() == "https" || (url.scheme() == "http" && here))).then(|| url.to_string())
+    (plain && is_protected(&url)).then(|| url.to_string())
 }
 
 /// Makes the text printable, one line long and bounded.
