@@ -21,6 +21,10 @@ async fn notices_that_do_not_arrive_are_on_the_first_page_and_why_on_their_own()
         }
     };
     tokio::time::timeout(HANG_TIMEOUT, arrived).await.expect("the first page does not tell it");
+    assert!(
+        browser.get("/dashboard").await.text.contains("id=\"notices\""),
+        "the link to the page of notices"
+    );
     let page = browser.get("/dashboard/notices").await;
     assert_eq!(page.status, 200);
     for part in

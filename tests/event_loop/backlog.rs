@@ -7,6 +7,7 @@ use webex_sim::Settings;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::refresh::RateLimits;
 
+use super::after_an_outage;
 use crate::support::capture_thread_logs;
 use crate::support::captured_logs;
 use crate::support::faulty_store::FaultyStore;
@@ -20,18 +21,8 @@ use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::RATE_LIMITS;
 use crate::support::virtual_time::TestServices;
 
-/// Persons whose access tokens expired while the daemon was down, with a loop that refreshes two of them a second.
-async fn after_an_outage(persons: usize) -> TestServices {
-    let settings = Settings { people: Person::some(persons), ..Settings::default() };
-    let limits = RateLimits { per_second: 2.0, ..RATE_LIMITS };
-    let services = TestServices::with_policy(settings, POLICY, limits);
-    for person in 0..persons {
-        services.consent(person).await;
-        sleep(SECOND).await;
-    }
-    sleep(20 * DAY).await;
-    services
-}
+/// For a loop that refreshes two persons a second.
+const TWO_A_SECOND: RateLimits = RateLimits { per_second: 2.0, ..RATE_LIMITS };
 
 /// The lines about a backlog.
 fn told() -> Vec<(Level, String)> {
@@ -59,7 +50,7 @@ async fn a_count_that_hangs_delays_refreshes_by_seconds() {
 #[tokio::test(start_paused = true)]
 async fn a_backlog_is_logged_at_once_and_every_ten_minutes_with_its_end() {
     capture_thread_logs();
-    let mut services = after_an_outage(3000).await;
+    let mut services = after_an_outage(3000, TWO_A_SECOND).await;
     services.start(false).await;
     let began = services.now();
     sleep(SECOND).await;
@@ -85,7 +76,7 @@ async fn a_backlog_is_logged_at_once_and_every_ten_minutes_with_its_end() {
 #[tokio::test(start_paused = true)]
 async fn due_refreshes_that_take_less_than_a_minute_are_no_backlog() {
     capture_thread_logs();
-    let mut services = after_an_outage(100).await;
+    let mut services = after_an_outage(100, TWO_A_SECOND).await;
     services.start(false).await;
     sleep(SECOND).await;
     assert_eq!(services.refresher.as_ref().unwrap().backlog(), None);
@@ -95,7 +86,7 @@ async fn due_refreshes_that_take_less_than_a_minute_are_no_backlog() {
 
 #[tokio::test(start_paused = true)]
 async fn the_backlog_shrinks_with_every_refresh_and_each_person_has_a_place() {
-    let mut services = after_an_outage(1000).await;
+    let mut services = after_an_outage(1000, TWO_A_SECOND).await;
     services.start(false).await;
     let refresher = services.refresher.clone().unwrap();
     sleep(100 * SECOND).await;

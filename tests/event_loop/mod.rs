@@ -18,6 +18,7 @@ mod webex_faults;
 use std::time::Duration;
 
 use tokio::time::sleep;
+use webex_sim::Person;
 use webex_sim::Settings;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::verdict::Outcome;
@@ -26,10 +27,23 @@ use webex_tokend::refresh::RateLimits;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::RATE_LIMITS;
 use crate::support::virtual_time::TestServices;
 use crate::support::virtual_time::lifetimes;
+
+/// Persons who consented one after the other, and whose access tokens expired while the daemon was down.
+async fn after_an_outage(persons: usize, pace: RateLimits) -> TestServices {
+    let settings = Settings { people: Person::some(persons), ..Settings::default() };
+    let services = TestServices::with_policy(settings, POLICY, pace);
+    for person in 0..persons {
+        services.consent(person).await;
+        sleep(SECOND).await;
+    }
+    sleep(20 * DAY).await;
+    services
+}
 
 #[tokio::test(start_paused = true)]
 async fn by_default_grants_are_refreshed_after_a_day_and_not_before() {
@@ -164,7 +178,7 @@ async fn no_refresh_is_sent_for_a_person_who_consents_or_leaves_while_the_claim_
 #[tokio::test(start_paused = true)]
 async fn refreshes_go_by_least_life_left_at_the_configured_rate() {
     let pace = RateLimits { concurrency: 4, per_second: 2.0 };
-    let settings = Settings { people: webex_sim::Person::some(40), ..Settings::default() };
+    let settings = Settings { people: Person::some(40), ..Settings::default() };
     let mut services = TestServices::with_policy(settings, POLICY, pace);
     for person in 0..40 {
         let days = if person % 2 == 0 { 14 } else { 10 };
@@ -188,7 +202,7 @@ async fn refreshes_go_by_least_life_left_at_the_configured_rate() {
 
 #[tokio::test(start_paused = true)]
 async fn concurrent_refreshes_never_exceed_the_configured_number() {
-    let settings = Settings { people: webex_sim::Person::some(100), ..Settings::default() };
+    let settings = Settings { people: Person::some(100), ..Settings::default() };
     let mut services =
         TestServices::with_policy(settings, POLICY, RateLimits { concurrency: 7, per_second: 0.0 });
     services.consent_all(100).await;
@@ -202,7 +216,7 @@ async fn concurrent_refreshes_never_exceed_the_configured_number() {
 
 #[tokio::test(start_paused = true)]
 async fn a_pass_longer_than_the_sleep_continues_without_piling_up() {
-    let settings = Settings { people: webex_sim::Person::some(300), ..Settings::default() };
+    let settings = Settings { people: Person::some(300), ..Settings::default() };
     let policy = Policy { sleep: MINUTE, ..POLICY };
     let mut services =
         TestServices::with_policy(settings, policy, RateLimits { concurrency: 4, per_second: 1.0 });

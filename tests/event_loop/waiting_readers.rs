@@ -4,28 +4,19 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use webex_sim::Person;
-use webex_sim::Settings;
 use webex_tokend::refresh::TokenError;
 
-use crate::support::time::DAY;
+use super::after_an_outage;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
-use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::RATE_LIMITS;
 use crate::support::virtual_time::TestServices;
 
 const PERSONS: usize = 2000;
 
 /// Persons with dead tokens, and a loop that has begun to refresh them at 20 a second.
-async fn after_an_outage() -> TestServices {
-    let settings = Settings { people: Person::some(PERSONS), ..Settings::default() };
-    let mut services = TestServices::with_policy(settings, POLICY, RATE_LIMITS);
-    for person in 0..PERSONS {
-        services.consent(person).await;
-        sleep(SECOND).await;
-    }
-    sleep(20 * DAY).await;
+async fn loop_after_an_outage() -> TestServices {
+    let mut services = after_an_outage(PERSONS, RATE_LIMITS).await;
     services.start(false).await;
     sleep(SECOND).await;
     services
@@ -49,7 +40,7 @@ async fn read_at_once(services: &TestServices, readers: usize) -> Vec<Duration> 
 
 #[tokio::test(start_paused = true)]
 async fn readers_of_dead_tokens_go_before_the_loop() {
-    let services = after_an_outage().await;
+    let services = loop_after_an_outage().await;
     // Fifteen a second within the twenty seconds that a reader waits, and five a second for the loop.
     assert_eq!(read_at_once(&services, 290).await, [Duration::ZERO; 0]);
     let renewed = services.model().counters().refreshes.renewed;
@@ -58,7 +49,7 @@ async fn readers_of_dead_tokens_go_before_the_loop() {
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_without_a_token_is_told_when_all_that_wait_have_had_their_turn() {
-    let services = after_an_outage().await;
+    let services = loop_after_an_outage().await;
     let told = read_at_once(&services, 900).await;
     assert!((590..=610).contains(&told.len()), "{} have waited in vain", told.len());
     for wait in &told {

@@ -39,13 +39,13 @@ use webex_tokend::notices::sink::Sink as _;
 use webex_tokend::notices::sink::SinkAnswer;
 
 use crate::notices::daemon::run;
+use crate::notices::world::WEBHOOK_KEY;
 use crate::support::BrowserClient;
 use crate::support::Daemon;
 use crate::support::REFRESH_EVERY_SECOND;
 use crate::support::start_sim_with;
 use crate::support::time::HANG_TIMEOUT;
 
-const WEBHOOK_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const MAIL_PASSWORD: &str = "mail-pass-7c1e";
 
 /// A mail server with TLS that accepts every mail.

@@ -14,6 +14,7 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 
+use crate::notices::world::WEBHOOK_KEY;
 use crate::support::BrowserClient;
 use crate::support::CommandOutput;
 use crate::support::Daemon;
@@ -21,11 +22,9 @@ use crate::support::eventually;
 use crate::support::start_sim;
 use crate::support::time::HANG_TIMEOUT;
 
-const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
-
 async fn start(sim: &Sim) -> Daemon {
     let url = format!("http://{}/hooks/notices", sim.address());
-    Daemon::start(sim, &[("NOTIFY_WEBHOOK_URL", &url), ("NOTIFY_WEBHOOK_SECRET", KEY)]).await
+    Daemon::start(sim, &[("NOTIFY_WEBHOOK_URL", &url), ("NOTIFY_WEBHOOK_SECRET", WEBHOOK_KEY)]).await
 }
 
 pub(super) async fn run(state_dir: &Path, words: &str) -> CommandOutput {

@@ -31,10 +31,10 @@ use webex_tokend::notices::webhook::Webhook;
 use webex_tokend::notices::webhook::WebhookSettings;
 use webex_tokend::webex::transport::HttpTransport;
 
+use crate::notices::world::WEBHOOK_KEY;
 use crate::support::start_sim;
 
 const NOW: UnixTime = UnixTime(1_795_000_000_000);
-const KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A fault of the next webhook.
 fn fault(sim: &Sim, kind: FaultKind) {
@@ -52,7 +52,7 @@ fn letter() -> Letter {
 
 fn webhook(sim: &Sim) -> Webhook {
     let url = Secret::new(format!("http://{}/hooks/notices", sim.address()));
-    let keys = SigningKeys::parse(&Secret::new(KEY.to_owned())).unwrap();
+    let keys = SigningKeys::parse(&Secret::new(WEBHOOK_KEY.to_owned())).unwrap();
     let transport = HttpTransport::new("test", None, true, None).unwrap();
     Webhook::new(WebhookSettings { url, keys }, Arc::new(transport))
 }
@@ -65,7 +65,7 @@ async fn a_webhook_is_signed_and_whole() {
     let [hook] = taken.as_slice() else { panic!("{taken:?}") };
     assert_eq!(hook.body, letter().body());
     let header = |name: &str| hook.headers.iter().find(|(n, _)| n == name).unwrap().1.clone();
-    let keys = SigningKeys::parse(&Secret::new(KEY.to_owned())).unwrap();
+    let keys = SigningKeys::parse(&Secret::new(WEBHOOK_KEY.to_owned())).unwrap();
     assert_eq!(header("webhook-id"), letter().notice.id);
     assert_eq!(header("webhook-timestamp"), NOW.seconds().to_string());
     assert_eq!(header("webhook-signature"), keys.sign(&letter().notice.id, NOW.seconds(), &hook.body));

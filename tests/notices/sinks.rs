@@ -18,8 +18,7 @@ use crate::notices::world::Telling;
 use crate::notices::world::TestSink;
 use crate::support::time::DAY_MS;
 use crate::support::time::HOUR;
-
-const MINUTE: Duration = Duration::from_secs(60);
+use crate::support::time::MINUTE;
 
 #[tokio::test(start_paused = true)]
 async fn a_receiver_that_is_down_for_seventy_hours_gets_everything_in_order_for_each_person() {

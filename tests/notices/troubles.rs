@@ -28,8 +28,7 @@ use crate::store::fixtures::grant;
 use crate::support::faulty_store::FaultyStore;
 use crate::support::intercept_store::StoreOp;
 use crate::support::time::HOUR;
-
-const MINUTE: Duration = Duration::from_secs(60);
+use crate::support::time::MINUTE;
 
 fn person(name: &str) -> PersonId {
     PersonId::parse(name).unwrap()

@@ -34,6 +34,9 @@ use webex_tokend::webex::transport::WebexRequest;
 use crate::support::virtual_time::START;
 use crate::support::virtual_time::WallClock;
 
+/// The key of webhooks.
+pub(super) const WEBHOOK_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+
 /// A transport that fails every request, because no test here calls Webex.
 struct NoWay;
 
