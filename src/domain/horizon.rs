@@ -6,9 +6,8 @@
 
 use std::time::Duration;
 
+use crate::domain::time::DAY;
 use crate::domain::time::UnixTime;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// The steps at which the end of a consent is told, in days before it.
 pub const EXPIRING_STEPS: [u32; 5] = [30, 14, 7, 3, 1];

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-const DAY: Duration = Duration::from_secs(86_400);
+use crate::domain::time::DAY;
 
 /// How often a person's address and name are fetched again, because both can change.
 pub const CHECK_EVERY: Duration = DAY.saturating_mul(7);

@@ -5,6 +5,15 @@ use std::ops::Add;
 use std::ops::Sub;
 use std::time::Duration;
 
+/// A minute.
+pub const MINUTE: Duration = Duration::from_secs(60);
+
+/// An hour.
+pub const HOUR: Duration = Duration::from_secs(3600);
+
+/// A day of 24 hours.
+pub const DAY: Duration = Duration::from_secs(86_400);
+
 /// Milliseconds since 1970-01-01T00:00:00Z. Arithmetic saturates, so that wrong dates cannot overflow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixTime(pub i64);

@@ -10,7 +10,7 @@ use crate::http::request_body::BodyError;
 use crate::refresh::TokenError;
 
 /// `Retry-After` if Webex does not give one.
-const WEBEX_RETRY: Duration = Duration::from_secs(30);
+pub(super) const WEBEX_RETRY: Duration = Duration::from_secs(30);
 
 /// An error of the API, with what the caller needs to correct the request.
 #[derive(Debug)]

@@ -11,11 +11,10 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 
 use crate::domain::person::PersonId;
+use crate::domain::time::DAY;
+use crate::domain::time::HOUR;
+use crate::domain::time::MINUTE;
 use crate::domain::time::UnixTime;
-
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// Minimum interval between planned refreshes of one grant, whatever the settings and Webex's responses are.
 pub const MIN_INTERVAL: Duration = Duration::from_secs(1);

@@ -13,6 +13,7 @@ use crate::domain::api_key::id_of;
 use crate::domain::person::PersonId;
 use crate::domain::person::PersonQuery;
 use crate::domain::person::ResolvedPerson;
+use crate::domain::time::DAY;
 use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
 use crate::http::api::request::printable;
@@ -22,8 +23,6 @@ use crate::http::response;
 use crate::http::response_body::ResponseBody;
 
 type KeyResult = Result<Response<ResponseBody>, ApiError>;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// Ten years. A key for longer should have no expiry.
 const MAX_DAYS: u32 = 3650;

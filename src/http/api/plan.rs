@@ -1,7 +1,5 @@
 //! Why a person is refreshed or not, and the plan for all persons.
 
-use std::time::Duration;
-
 use hyper::Response;
 use hyper::StatusCode;
 
@@ -11,6 +9,7 @@ use crate::domain::explain::RuleResult;
 use crate::domain::grant::Grant;
 use crate::domain::person::Email;
 use crate::domain::plan;
+use crate::domain::time::DAY;
 use crate::grant_cache::ListPosition;
 use crate::grant_cache::ListSelection;
 use crate::grant_cache::SortBy;
@@ -20,8 +19,6 @@ use crate::http::api::views::time;
 use crate::http::api_error::ApiError;
 use crate::http::response;
 use crate::http::response_body::ResponseBody;
-
-const DAY: Duration = Duration::from_secs(86_400);
 
 /// `GET /people/{person}/why`
 pub(super) async fn why(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {

@@ -1,19 +1,15 @@
 //! The pages and statuses for a consent that failed, and for a space that cannot be shown.
 
-use std::time::Duration;
-
 use hyper::Response;
 use hyper::StatusCode;
 
 use crate::consent::ConsentError;
+use crate::http::api_error::WEBEX_RETRY;
 use crate::http::pages::error;
 use crate::http::pages::frame::PageFrame;
 use crate::http::response;
 use crate::http::response_body::ResponseBody;
 use crate::refresh::TokenError;
-
-/// `Retry-After` if Webex does not give one.
-const WEBEX_RETRY: Duration = Duration::from_secs(30);
 
 /// The page for a failed consent.
 pub(in crate::http) fn consent_problem(frame: &PageFrame, error: ConsentError) -> Response<ResponseBody> {
