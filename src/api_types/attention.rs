@@ -1,7 +1,6 @@
 //! What needs the attention of an operator or a person. `check`, `people`, `doctor` and the dashboard all use this module, so
 //! that they report the same.
 
-use crate::api_types::examination::FindingStatus;
 use crate::api_types::notices::NoticeTally;
 use crate::api_types::status::StateTally;
 
@@ -34,12 +33,6 @@ impl Topic {
             Self::Notices => "notices",
         }
     }
-
-    /// The severity in `doctor`'s findings.
-    #[must_use]
-    pub fn mark(self) -> FindingStatus {
-        FindingStatus::Warn
-    }
 }
 
 /// The problems in these numbers, the most urgent first. `None` counts as no problem.
@@ -50,6 +43,10 @@ pub fn attention(people: Option<&StateTally>, notices: Option<&NoticeTally>) -> 
     let persons = |number: u64, one: &str, many: &str| match number {
         1 => format!("1 person {one}"),
         _ => format!("{number} persons {many}"),
+    };
+    let deliveries = |number: u64, one: &str, many: &str| match number {
+        1 => format!("1 delivery of a notice {one}: `notices --failed` says why"),
+        _ => format!("{number} deliveries of notices {many}: `notices --failed` says why"),
     };
     if let Some(people) = people {
         if people.consent_needed > 0 {
@@ -66,7 +63,7 @@ pub fn attention(people: Option<&StateTally>, notices: Option<&NoticeTally>) -> 
     }
     if let Some(notices) = notices {
         if let Some(why) = &notices.trouble {
-            add(Topic::Notices, format!("they cannot be stored, and wait in memory: {why}"));
+            add(Topic::Notices, format!("notices cannot be stored, and wait in memory: {why}"));
         }
         for sink in &notices.turned_off {
             let says = format!(
@@ -75,13 +72,10 @@ pub fn attention(people: Option<&StateTally>, notices: Option<&NoticeTally>) -> 
             add(Topic::Notices, says);
         }
         if notices.failing > 0 {
-            add(
-                Topic::Notices,
-                format!("{} cannot be delivered yet: `notices --failed` says why", notices.failing),
-            );
+            add(Topic::Notices, deliveries(notices.failing, "fails at present", "fail at present"));
         }
         if notices.given_up > 0 {
-            add(Topic::Notices, format!("{} were given up: `notices --failed` says why", notices.given_up));
+            add(Topic::Notices, deliveries(notices.given_up, "was given up", "were given up"));
         }
     }
     all
@@ -107,14 +101,16 @@ mod tests {
         let notices = NoticeTally {
             waiting: 9,
             failing: 3,
-            given_up: 4,
+            given_up: 1,
             turned_off: vec!["webhook".to_owned()],
             trouble: Some("damaged".to_owned()),
         };
         let all = attention(Some(&people), Some(&notices));
         let topics: Vec<&str> = all.iter().map(|one| one.topic.word()).collect();
         assert_eq!(topics, ["consents", "consents", "notices", "notices", "notices", "notices"]);
-        assert_eq!(all[2].says, "they cannot be stored, and wait in memory: damaged");
+        assert_eq!(all[2].says, "notices cannot be stored, and wait in memory: damaged");
+        assert_eq!(all[4].says, "3 deliveries of notices fail at present: `notices --failed` says why");
+        assert_eq!(all[5].says, "1 delivery of a notice was given up: `notices --failed` says why");
         assert!(all[0].says.starts_with("1 person must consent again"));
         assert!(all[1].says.starts_with("2 persons have consents that end within 30 days"));
     }

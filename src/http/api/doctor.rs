@@ -3,8 +3,10 @@
 use hyper::Response;
 use hyper::StatusCode;
 
+use crate::api_types::Attention;
 use crate::api_types::DoctorReport;
 use crate::api_types::Finding;
+use crate::api_types::FindingStatus;
 use crate::api_types::attention;
 use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
@@ -19,7 +21,7 @@ pub(super) async fn doctor(api: &Api, ask: &ApiRequest) -> Result<Response<Respo
     let mut findings = (api.0.examine)().await;
     let (people, notices) = (api.tally().await, api.notice_tally().await);
     let attention = attention(people.as_ref(), notices.as_ref());
-    findings
-        .extend(attention.into_iter().map(|one| Finding::new(one.topic.mark(), one.topic.word(), one.says)));
+    let warning = |one: Attention| Finding::new(FindingStatus::Warn, one.topic.word(), one.says);
+    findings.extend(attention.into_iter().map(warning));
     Ok(response::json(StatusCode::OK, &DoctorReport { findings }))
 }
