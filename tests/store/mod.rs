@@ -29,6 +29,7 @@ mod child_process;
 mod claims;
 mod consents;
 mod damaged_outbox;
+mod deliveries;
 pub(crate) mod fixtures;
 mod grant_cache;
 mod keys;

@@ -41,7 +41,7 @@ use crate::store::fixtures::person;
 pub(super) trait Whole: Store + KeyStore + OutboxStore + HistoryStore {}
 impl<S: Store + KeyStore + OutboxStore + HistoryStore> Whole for S {}
 
-fn told_to(store: &dyn Whole, sinks: &[&str]) {
+pub(super) fn told_to(store: &dyn Whole, sinks: &[&str]) {
     let sinks = sinks.iter().map(|sink| (*sink).to_owned()).collect();
     store.use_outbox(OutboxRules { sinks, now: Arc::new(|| at(0)) });
 }
@@ -66,7 +66,7 @@ async fn lose(store: &dyn Whole, name: &str, seconds: i64) {
     assert_eq!(store.commit(claim.fence, dead).await, Ok(Committed::Kept));
 }
 
-fn notice_of(name: &str, version: u32, seconds: i64) -> Notice {
+pub(super) fn notice_of(name: &str, version: u32, seconds: i64) -> Notice {
     let person = Person::known_by(person(name));
     Notice::new(NoticeType::TokenAtRisk, Some(&person), &version.to_string(), at(seconds))
 }
@@ -75,7 +75,12 @@ pub(super) async fn release_all(store: &dyn Whole, now: UnixTime) {
     while store.release_held(now).await.unwrap() {}
 }
 
-async fn claims_by(store: &dyn Whole, sink: &str, due_by: UnixTime, now: UnixTime) -> Vec<DeliveryClaim> {
+pub(super) async fn claims_by(
+    store: &dyn Whole,
+    sink: &str,
+    due_by: UnixTime,
+    now: UnixTime,
+) -> Vec<DeliveryClaim> {
     let lease_end = now + Duration::from_secs(60);
     let ask = DeliveryAsk { sink: sink.to_owned(), now, due_by, chains: 100, lease_end };
     store.claim_deliveries(ask).await.unwrap()
@@ -96,7 +101,7 @@ pub(super) async fn settle(
     store.settle_deliveries(sink.to_owned(), now, vec![settled]).await.unwrap();
 }
 
-fn words(claims: &[DeliveryClaim]) -> Vec<&'static str> {
+pub(super) fn words(claims: &[DeliveryClaim]) -> Vec<&'static str> {
     claims.iter().map(|claim| claim.notice.kind.word()).collect()
 }
 

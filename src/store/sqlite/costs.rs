@@ -16,6 +16,9 @@ use crate::domain::api_key::Rights;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantState;
 use crate::domain::grant::Tokens;
+use crate::domain::notice::News;
+use crate::domain::notice::Notice;
+use crate::domain::notice::NoticeType;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
@@ -34,13 +37,18 @@ use crate::store::ListRequest;
 use crate::store::ListSelection;
 use crate::store::MetaKey;
 use crate::store::SortBy;
+use crate::store::outbox::DeliveryAsk;
+use crate::store::outbox::Now;
 use crate::store::outbox::OutboxContext;
+use crate::store::outbox::OutboxRules;
 use crate::store::sqlite::backlog;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::keys;
 use crate::store::sqlite::list;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::open;
+use crate::store::sqlite::outbox::deliveries;
+use crate::store::sqlite::outbox::record::record;
 use crate::store::sqlite::overview;
 use crate::store::sqlite::persons;
 use crate::store::sqlite::queries;
@@ -214,4 +222,36 @@ fn opening_a_store_costs_what_was_left_claimed_and_not_what_is_stored() {
     freed.execute([NOW.0]).unwrap();
     let steps = freed.get_status(StatementStatus::VmStep);
     assert!(steps < STEPS, "{steps}");
+}
+
+/// Waiting deliveries to one sink: one long chain before many short ones.
+fn with_deliveries(db: &Connection, context: &QueryContext) {
+    let now: Now = Arc::new(|| NOW);
+    context.outbox.set_rules(OutboxRules { sinks: vec!["webhook".to_owned()], now });
+    db.execute_batch("BEGIN").unwrap();
+    let long = (0..100).map(|number| Notice::new(NoticeType::KeyCreated, None, &number.to_string(), NOW));
+    for notice in long {
+        record(db, context, &News::of(notice)).unwrap();
+    }
+    for number in 0..STORED {
+        let notice = Notice::new(NoticeType::TokenAtRisk, Some(&Person::known_by(id(number))), "1", NOW);
+        record(db, context, &News::of(notice)).unwrap();
+    }
+    db.execute("UPDATE deliveries SET next_at = ?1", [NOW.0]).unwrap();
+    db.execute_batch("UPDATE notices SET held_until = NULL; COMMIT").unwrap();
+}
+
+#[test]
+fn claiming_deliveries_costs_what_is_claimed_and_not_what_waits() {
+    let dir = tempfile::tempdir().unwrap();
+    let (db, context, steps) = stored(dir.path());
+    with_deliveries(&db, &context);
+    db.flush_prepared_statement_cache();
+    steps.lock().unwrap().clear();
+    let lease_end = NOW + DAY;
+    let ask = DeliveryAsk { sink: "webhook".to_owned(), now: NOW, due_by: NOW, chains: 4, lease_end };
+    assert_eq!(deliveries::claim(&db, &ask).unwrap().len(), 23, "twenty of the long chain and three others");
+    let mut dear = steps.lock().unwrap().clone();
+    dear.retain(|_, steps| *steps > STEPS);
+    assert!(dear.is_empty(), "{dear:#?}");
 }

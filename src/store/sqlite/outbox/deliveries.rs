@@ -1,5 +1,7 @@
 //! Queries that claim and settle deliveries, make them due, and repeat them.
 
+use std::collections::HashSet;
+
 use rusqlite::Connection;
 use rusqlite::params;
 
@@ -25,26 +27,46 @@ struct Waiting {
     next_at: UnixTime,
 }
 
-pub(super) fn claim(db: &Connection, ask: &DeliveryAsk) -> Result<Vec<DeliveryClaim>, StoreError> {
+/// What can be claimed: the waiting deliveries of each chain, and the chains that must wait for an earlier delivery of theirs.
+#[derive(Default)]
+struct Claimable {
+    chains: Vec<Vec<Waiting>>,
+    behind: Vec<(String, UnixTime)>,
+}
+
+pub(in crate::store::sqlite) fn claim(
+    db: &Connection,
+    ask: &DeliveryAsk,
+) -> Result<Vec<DeliveryClaim>, StoreError> {
+    let found = claimable(db, ask)?;
+    for (chain, first) in found.behind {
+        wait_behind(db, ask, &chain, first)?;
+    }
     let mut claims = Vec::new();
-    // The query reads more rows than the number of chains, because some chains may be claimed already.
-    let reach = i64::try_from(ask.chains.saturating_mul(8)).unwrap_or(i64::MAX);
+    for row in found.chains.iter().flatten() {
+        claims.extend(claim_one(db, ask, row)?);
+    }
+    Ok(claims)
+}
+
+/// Reads due deliveries until it has found enough chains without a valid claim. It looks at each chain once and passes over
+/// its further deliveries, so that a long chain takes the place of no other. The cost does not depend on the number of chains
+/// that wait.
+fn claimable(db: &Connection, ask: &DeliveryAsk) -> Result<Claimable, StoreError> {
     // A probe takes the notice with the fewest attempts, so that one notice that the sink never accepts is not the only probe.
     let order = if ask.due_by == UnixTime::NEVER { "attempt" } else { "next_at" };
     let sql = format!(
         "SELECT chain FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'waiting' \
-         AND next_at <= ?2 AND next_at < ?3 ORDER BY {order}, notice LIMIT ?4"
+         AND next_at <= ?2 AND next_at < ?3 ORDER BY {order}, notice"
     );
-    let found = {
-        let mut query = db.prepare_cached(&sql)?;
-        let rows = query.query_map(params![ask.sink, ask.due_by.0, UnixTime::NEVER.0, reach], |row| {
-            row.get::<_, String>(0)
-        })?;
-        rows.collect::<Result<Vec<_>, _>>()?
-    };
-    let mut chains: Vec<String> = Vec::new();
-    for chain in found {
-        if chains.len() >= ask.chains || chains.contains(&chain) {
+    let mut query = db.prepare_cached(&sql)?;
+    let mut due = query.query(params![ask.sink, ask.due_by.0, UnixTime::NEVER.0])?;
+    let (mut found, mut seen) = (Claimable::default(), HashSet::new());
+    while found.chains.len() < ask.chains
+        && let Some(row) = due.next()?
+    {
+        let chain: String = row.get(0)?;
+        if !seen.insert(chain.clone()) {
             continue;
         }
         let rows = chain_that_is_due(db, ask, &chain)?;
@@ -53,17 +75,12 @@ pub(super) fn claim(db: &Connection, ask: &DeliveryAsk) -> Result<Vec<DeliveryCl
         if !rows.iter().all(is_free) {
             continue;
         }
-        let first = rows.iter().map(|row| row.next_at).min();
-        if let Some(first) = first.filter(|first| *first > ask.due_by) {
-            wait_behind(db, ask, &chain, first)?;
-            continue;
+        match rows.iter().map(|row| row.next_at).min().filter(|first| *first > ask.due_by) {
+            Some(first) => found.behind.push((chain, first)),
+            None => found.chains.push(rows),
         }
-        for row in rows {
-            claims.extend(claim_one(db, ask, &row)?);
-        }
-        chains.push(chain);
     }
-    Ok(claims)
+    Ok(found)
 }
 
 /// The due deliveries of a chain and all waiting ones before them, because a later notice is never sent before an earlier one.

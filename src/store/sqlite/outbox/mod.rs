@@ -4,10 +4,10 @@ pub(super) mod beside;
 pub(super) mod by_time;
 pub(super) mod changes;
 mod dates;
-mod deliveries;
+pub(super) mod deliveries;
 mod held;
 mod listing;
-mod record;
+pub(super) mod record;
 
 use rusqlite::Connection;
 use tokio::sync::watch;

@@ -33,7 +33,7 @@ CREATE TABLE deliveries (
     PRIMARY KEY (sink, notice)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX deliveries_due ON deliveries (sink, next_at) WHERE state = 'waiting';
+CREATE INDEX deliveries_due ON deliveries (sink, next_at, notice, chain) WHERE state = 'waiting';
 CREATE INDEX deliveries_chain ON deliveries (sink, chain, notice);
 CREATE INDEX deliveries_notice ON deliveries (notice);
 
