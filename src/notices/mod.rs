@@ -195,7 +195,7 @@ impl Notices {
     /// # Errors
     /// The store's.
     pub async fn resend(&self, id: &str) -> Result<Option<usize>, StoreError> {
-        self.parts.outbox.resend(id.to_owned(), false, self.parts.clock.now()).await
+        self.parts.outbox.resend(id.to_owned(), self.parts.clock.now()).await
     }
 
     /// The status of every sink.

@@ -114,9 +114,7 @@ impl Sender {
         self.off.store(self.is_off().await, Ordering::Relaxed);
         let mut condition = Condition::default();
         // The operator may have restarted the daemon to repair the sink, so all waiting deliveries are tried now.
-        if let Err(why) = self.outbox.pull_forward(self.sink.name().to_owned(), self.clock.now()).await {
-            log::log!(why.log_level(), "notices: cannot read those for {}: {why}", self.sink.name());
-        }
+        self.pull_all(&stopping).await;
         let mut news = self.outbox.outbox_news();
         let mut running = JoinSet::new();
         while !stopping.is_cancelled() {
@@ -135,7 +133,7 @@ impl Sender {
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
-                Some(shown) = running.join_next() => self.note(&mut condition, shown.ok()).await,
+                Some(shown) = running.join_next() => self.note(&mut condition, shown.ok(), &stopping).await,
                 _ = news.changed() => {}
                 () = sleep(wait) => {}
             }
@@ -181,7 +179,7 @@ impl Sender {
         Ok(next.map_or(SLICE, |at| at.until(now).clamp(SHORTEST, SLICE)))
     }
 
-    async fn note(&self, condition: &mut Condition, shown: Option<Shown>) {
+    async fn note(&self, condition: &mut Condition, shown: Option<Shown>, stopping: &CancellationToken) {
         let name = self.sink.name();
         match shown {
             // Sent before the failure that the sender waits after.
@@ -192,7 +190,7 @@ impl Sender {
                     condition.pulled_at = None;
                     log::info!("notices: {name} accepts notices again; all waiting ones are sent now");
                 }
-                self.pull_forward(condition).await;
+                self.pull_forward(condition, stopping).await;
             }
             Some(Shown::Nothing) => {}
             Some(Shown::Fails(retry_after)) => {
@@ -212,16 +210,27 @@ impl Sender {
     }
 
     /// Makes all waiting deliveries due now, because the sink accepts notices. Does so at most once per [`PROBE_EVERY`].
-    async fn pull_forward(&self, condition: &mut Condition) {
+    async fn pull_forward(&self, condition: &mut Condition, stopping: &CancellationToken) {
         let now = self.clock.now();
         if condition.pulled_at.is_some_and(|at| at <= now && now < at + PROBE_EVERY) {
             return;
         }
         condition.pulled_at = Some(now);
-        let pulled = self.outbox.pull_forward(self.sink.name().to_owned(), now).await;
-        let _ = pulled.inspect_err(|why| {
-            log::log!(why.log_level(), "notices: cannot make those for {} due now: {why}", self.sink.name());
-        });
+        self.pull_all(stopping).await;
+    }
+
+    async fn pull_all(&self, stopping: &CancellationToken) {
+        let name = self.sink.name();
+        while !stopping.is_cancelled() {
+            match self.outbox.pull_forward(name.to_owned(), self.clock.now()).await {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(why) => {
+                    log::log!(why.log_level(), "notices: cannot make those for {name} due now: {why}");
+                    break;
+                }
+            }
+        }
     }
 
     /// Sends the notices of one chain, one after the other. If the sink itself fails, the rest of the chain fails without being
@@ -290,6 +299,9 @@ impl Sender {
             DeliveryOutcome::Again { at, why, .. } => {
                 log::debug!("notices: {id} is sent to {name} again at {at}: {why}")
             }
+            DeliveryOutcome::Postponed { until, why } => {
+                log::debug!("notices: {id} must not be sent to {name} before {until}: {why}")
+            }
             DeliveryOutcome::Outdated => log::debug!("notices: {id} for {name} no longer applies"),
         }
         let settled = SettledDelivery { number: claim.number, attempt: claim.attempt, outcome };
@@ -315,9 +327,7 @@ impl Sender {
             SinkAnswer::Taken => DeliveryOutcome::Sent,
             SinkAnswer::Outdated => DeliveryOutcome::Outdated,
             SinkAnswer::TurnedOff { why } => DeliveryOutcome::GivenUp { why },
-            SinkAnswer::Postponed { until, why } => {
-                DeliveryOutcome::Again { at: until, tries: claim.tries, why }
-            }
+            SinkAnswer::Postponed { until, why } => DeliveryOutcome::Postponed { until, why },
             SinkAnswer::Failed { why, retry_after, .. } => {
                 let tries = claim.tries + u32::from(claim.in_turn);
                 if is_over(claim.notice.at, tries, now) {
@@ -325,7 +335,12 @@ impl Sender {
                         why: format!("all tries failed for three days: {why}"),
                     };
                 }
-                let at = next_try(&claim.notice.id, self.sink.name(), tries, retry_after, now);
+                // A try that does not count moves no planned time, so that a later one counts.
+                let asked = now + retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
+                let at = match claim.in_turn {
+                    true => next_try(&claim.notice.id, self.sink.name(), tries, retry_after, now),
+                    false => claim.planned_at.max(asked),
+                };
                 DeliveryOutcome::Again { at, tries, why }
             }
         }

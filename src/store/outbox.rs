@@ -28,6 +28,9 @@ pub const MOST_DONE: u64 = 20_000;
 /// How long a claim on deliveries is valid: long enough for every notice of a chain to take its maximum time.
 pub const DELIVERY_LEASE: Duration = Duration::from_secs(900);
 
+/// Maximum number of deliveries that one transaction makes due or ends.
+pub(super) const DELIVERY_STEP: usize = 500;
+
 /// Maximum number of deliveries of one chain that are claimed together.
 pub(super) const MOST_IN_CHAIN: usize = 20;
 
@@ -122,6 +125,8 @@ pub struct DeliveryClaim {
     pub attempt: i64,
     /// The number of tries so far, without those before the delivery was due.
     pub tries: u32,
+    /// When the delivery is due according to the steps of its tries.
+    pub planned_at: UnixTime,
     /// Whether the delivery is due. If not, it is tried early, to keep the order or to probe the sink, and the try does not
     /// count.
     pub in_turn: bool,
@@ -141,6 +146,13 @@ pub enum DeliveryOutcome {
         /// The number of tries so far, without those before the delivery was due.
         tries: u32,
         /// What the sink answered, or why nothing was sent. Contains no secret.
+        why: String,
+    },
+    /// The delivery must not be tried before a time, whatever the state of the sink. The try does not count.
+    Postponed {
+        /// When it may be tried.
+        until: UnixTime,
+        /// Why it must wait.
         why: String,
     },
     /// The delivery is not tried again.
@@ -272,8 +284,10 @@ pub trait OutboxStore: Send + Sync {
         settled: Vec<SettledDelivery>,
     ) -> StoreFuture<'_, ()>;
 
-    /// Makes all waiting deliveries to this sink due now, except those of held notices, because the sink works again.
-    fn pull_forward(&self, sink: String, now: UnixTime) -> StoreFuture<'_, ()>;
+    /// Makes waiting deliveries to this sink due now, because the sink works again. Leaves out held notices and postponed
+    /// deliveries. A try before the planned time does not count. One call is one short step. Returns whether another call may
+    /// have something to do.
+    fn pull_forward(&self, sink: String, now: UnixTime) -> StoreFuture<'_, bool>;
 
     /// When the next delivery to this sink is due or the next held notice is released, whichever is earlier. `None` if
     /// neither exists.
@@ -285,9 +299,9 @@ pub trait OutboxStore: Send + Sync {
     /// Notices, newest first.
     fn notices(&self, page: NoticePage) -> StoreFuture<'_, Vec<NoticeRecord>>;
 
-    /// Makes a notice due again for every configured sink; with `only_failed`, for the sinks for which it was given up. Returns
-    /// the number of sinks that get it; `None` if there is no such notice.
-    fn resend(&self, id: String, only_failed: bool, now: UnixTime) -> StoreFuture<'_, Option<usize>>;
+    /// Makes a notice due again for every sink that is set. Returns the number of sinks that get it; `None` if there is no such
+    /// notice.
+    fn resend(&self, id: String, now: UnixTime) -> StoreFuture<'_, Option<usize>>;
 
     /// The counts of each sink that has deliveries.
     fn outbox_counts(&self) -> StoreFuture<'_, Vec<SinkCounts>>;

@@ -92,7 +92,7 @@ impl OutboxStore for BlockingOutbox {
         blocking(self.0.settle_deliveries(sink, now, settled))
     }
 
-    fn pull_forward(&self, sink: String, now: UnixTime) -> Answer<'_, ()> {
+    fn pull_forward(&self, sink: String, now: UnixTime) -> Answer<'_, bool> {
         blocking(self.0.pull_forward(sink, now))
     }
 
@@ -108,8 +108,8 @@ impl OutboxStore for BlockingOutbox {
         blocking(self.0.notices(page))
     }
 
-    fn resend(&self, id: String, only_failed: bool, now: UnixTime) -> Answer<'_, Option<usize>> {
-        blocking(self.0.resend(id, only_failed, now))
+    fn resend(&self, id: String, now: UnixTime) -> Answer<'_, Option<usize>> {
+        blocking(self.0.resend(id, now))
     }
 
     fn outbox_counts(&self) -> Answer<'_, Vec<SinkCounts>> {

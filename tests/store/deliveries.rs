@@ -6,13 +6,22 @@ use std::time::Duration;
 use webex_tokend::domain::notice::News;
 use webex_tokend::domain::notice::Notice;
 use webex_tokend::domain::notice::NoticeType;
+use webex_tokend::domain::notice::delivery::DeliveryState;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::outbox::DeliveryAsk;
 use webex_tokend::store::outbox::DeliveryClaim;
+use webex_tokend::store::outbox::DeliveryOutcome;
 
 use crate::store::fixtures::at;
 use crate::store::outbox::Whole;
+use crate::store::outbox::claims;
+use crate::store::outbox::claims_by;
+use crate::store::outbox::listed;
+use crate::store::outbox::settle;
 use crate::store::outbox::told_to;
+
+/// Maximum number of deliveries that one step changes.
+const STEP: usize = 500;
 
 /// A notice that is not held.
 fn at_once(kind: NoticeType, version: usize, seconds: i64) -> News {
@@ -29,6 +38,15 @@ fn chains(claims: &[DeliveryClaim]) -> Vec<String> {
     let mut chains: Vec<String> = claims.iter().map(|claim| claim.notice.chain()).collect();
     chains.dedup();
     chains
+}
+
+fn again(seconds: i64) -> DeliveryOutcome {
+    DeliveryOutcome::Again { at: at(seconds), tries: 1, why: "HTTP 503".to_owned() }
+}
+
+async fn waiting_at(store: &dyn Whole, sink: &str) -> usize {
+    let count = store.outbox_counts().await.unwrap().into_iter().find(|count| count.sink == sink);
+    count.map_or(0, |count| usize::try_from(count.waiting).unwrap())
 }
 
 both_stores!(one_long_chain_delays_no_other_chain, async |store: Arc<dyn Whole>| {
@@ -55,4 +73,82 @@ both_stores!(a_probe_finds_a_free_chain_behind_a_long_one_that_is_claimed, async
     store.tell(at_once(NoticeType::Test, 0, 1)).await.unwrap();
     let probe = claims_of_chains(&*store, 1, UnixTime::NEVER).await;
     assert_eq!(chains(&probe), ["-test"]);
+});
+
+both_stores!(a_try_that_was_made_due_early_does_not_count, async |store: Arc<dyn Whole>| {
+    told_to(&*store, &["webhook"]);
+    store.tell(at_once(NoticeType::Test, 0, 0)).await.unwrap();
+    let first = claims(&*store, "webhook", at(0)).await;
+    assert!(first[0].in_turn);
+    settle(&*store, "webhook", &first[0], again(9000), at(1)).await;
+    assert_eq!(store.pull_forward("webhook".to_owned(), at(100)).await, Ok(false));
+    let pulled = claims(&*store, "webhook", at(100)).await;
+    assert_eq!((pulled.len(), pulled[0].in_turn), (1, false));
+    settle(&*store, "webhook", &pulled[0], again(9000), at(101)).await;
+    assert!(claims(&*store, "webhook", at(9000)).await[0].in_turn);
+});
+
+both_stores!(a_postponed_delivery_is_neither_made_due_early_nor_a_probe, async |store: Arc<dyn Whole>| {
+    told_to(&*store, &["webhook"]);
+    store.tell(at_once(NoticeType::Test, 0, 0)).await.unwrap();
+    let first = claims(&*store, "webhook", at(0)).await;
+    let why = "this person got a message less than a day ago".to_owned();
+    let postponed = DeliveryOutcome::Postponed { until: at(9000), why };
+    settle(&*store, "webhook", &first[0], postponed, at(1)).await;
+    assert_eq!(store.pull_forward("webhook".to_owned(), at(100)).await, Ok(false));
+    assert_eq!(claims_by(&*store, "webhook", UnixTime::NEVER, at(100)).await, []);
+    let due = claims(&*store, "webhook", at(9000)).await;
+    assert_eq!((due.len(), due[0].tries, due[0].in_turn), (1, 0, true));
+});
+
+both_stores!(deliveries_are_made_due_in_steps, async |store: Arc<dyn Whole>| {
+    told_to(&*store, &["webhook"]);
+    for n in 0..2 * STEP + 1 {
+        store.tell(at_once(NoticeType::Test, n, 9000)).await.unwrap();
+    }
+    for more in [true, true, false] {
+        assert_eq!(store.pull_forward("webhook".to_owned(), at(100)).await, Ok(more));
+    }
+    let due = listed(&*store).await.iter().filter(|one| one.deliveries[0].next_at == Some(at(100))).count();
+    assert_eq!(due, 2 * STEP + 1);
+});
+
+both_stores!(deliveries_to_a_sink_that_is_no_longer_set_end, async |store: Arc<dyn Whole>| {
+    told_to(&*store, &["webhook", "command"]);
+    for n in 0..2 * STEP + 1 {
+        store.tell(at_once(NoticeType::Test, n, 0)).await.unwrap();
+    }
+    told_to(&*store, &["webhook"]);
+    let mut left = 2 * STEP + 1;
+    loop {
+        let more = store.prune_outbox(at(10)).await.unwrap();
+        let waiting = waiting_at(&*store, "command").await;
+        assert!(left - waiting <= STEP, "one step ended {} deliveries", left - waiting);
+        left = waiting;
+        if !more {
+            break;
+        }
+    }
+    assert_eq!(waiting_at(&*store, "command").await, 0);
+    assert_eq!(waiting_at(&*store, "webhook").await, 2 * STEP + 1);
+    let ended = &listed(&*store).await[0].deliveries[0];
+    assert_eq!((ended.sink.as_str(), ended.state), ("command", DeliveryState::Outdated));
+    assert_eq!(ended.why.as_deref(), Some("this sink is no longer set"));
+});
+
+both_stores!(a_notice_is_sent_again_only_to_sinks_that_are_set, async |store: Arc<dyn Whole>| {
+    told_to(&*store, &["webhook", "command", "mail"]);
+    store.tell(at_once(NoticeType::Test, 0, 0)).await.unwrap();
+    for sink in ["webhook", "command"] {
+        let claim = claims(&*store, sink, at(0)).await;
+        settle(&*store, sink, &claim[0], again(9000), at(0)).await;
+    }
+    let mail = claims(&*store, "mail", at(0)).await;
+    settle(&*store, "mail", &mail[0], DeliveryOutcome::GivenUp { why: "550".to_owned() }, at(0)).await;
+    told_to(&*store, &["webhook"]);
+    let before = listed(&*store).await.remove(0);
+    assert_eq!(store.resend(before.notice.id.clone(), at(500)).await, Ok(Some(1)));
+    let after = listed(&*store).await.remove(0);
+    assert_eq!(after.deliveries[..2], before.deliveries[..2], "the command and the mail");
+    assert_eq!(after.deliveries[2].next_at, Some(at(500)));
 });

@@ -254,7 +254,7 @@ both_stores!(a_sink_that_answers_again_gets_what_waits_at_once, async |store: Ar
         let again = DeliveryOutcome::Again { at: at(90_000), tries: 1, why: "no answer".to_owned() };
         settle(&*store, "webhook", claim, again, at(1000)).await;
     }
-    store.pull_forward("webhook".to_owned(), at(1001)).await.unwrap();
+    assert_eq!(store.pull_forward("webhook".to_owned(), at(1001)).await, Ok(false));
     assert_eq!(claims(&*store, "webhook", at(1001)).await.len(), 3);
     assert_eq!(
         store.next_delivery("command".to_owned()).await,
@@ -280,9 +280,9 @@ both_stores!(what_was_given_up_is_listed_counted_and_sent_again, async |store: A
     assert_eq!(counts, [("command", 2, 0), ("webhook", 0, 2)]);
     assert!(history_of(&*store, Some("ada")).await.contains(&"notice.given_up".to_owned()));
     let id = failed[1].notice.id.clone();
-    assert_eq!(store.resend(id, true, at(500)).await, Ok(Some(2)), "the command still waits");
+    assert_eq!(store.resend(id, at(500)).await, Ok(Some(2)), "the command still waits");
     assert_eq!(claims(&*store, "webhook", at(500)).await.len(), 1);
-    assert_eq!(store.resend("evt_none".to_owned(), true, at(500)).await, Ok(None));
+    assert_eq!(store.resend("evt_none".to_owned(), at(500)).await, Ok(None));
 });
 
 both_stores!(removals_keys_and_the_breaker_are_told, async |store: Arc<dyn Whole>| {

@@ -9,6 +9,7 @@ use crate::domain::notice::NoticeType;
 use crate::domain::notice::delivery::DeliveryState;
 use crate::domain::notice::digest;
 use crate::domain::time::UnixTime;
+use crate::store::outbox::DELIVERY_STEP;
 use crate::store::outbox::Delivery;
 use crate::store::outbox::DeliveryAsk;
 use crate::store::outbox::DeliveryClaim;
@@ -48,6 +49,10 @@ struct OutboxRow {
     claimed: bool,
     /// When the delivery is due. `NEVER` while the notice is held; the end of the lease while the delivery is claimed.
     next_at: UnixTime,
+    /// From when on a try counts. `next_at` may be earlier.
+    planned_at: UnixTime,
+    /// Whether the delivery must not be tried before `planned_at`.
+    postponed: bool,
     delivery: Delivery,
 }
 
@@ -61,11 +66,15 @@ impl OutboxRow {
             done_at: None,
             why: None,
         };
-        Self { attempt: 0, claimed: false, next_at, delivery }
+        Self { attempt: 0, claimed: false, next_at, planned_at: next_at, postponed: false, delivery }
     }
 
     fn waits(&self) -> bool {
         self.delivery.state == DeliveryState::Waiting
+    }
+
+    fn plan(&mut self, at: UnixTime, postponed: bool) {
+        (self.claimed, self.next_at, self.planned_at, self.postponed) = (false, at, at, postponed);
     }
 
     fn done(&mut self, state: DeliveryState, why: Option<String>, now: UnixTime) {
@@ -128,7 +137,8 @@ impl Outbox {
         if let Some(kept) = self.notices.get_mut(&number) {
             kept.held_until = None;
         }
-        self.rows_of(number).filter(|row| row.waits()).for_each(|row| row.next_at = now);
+        let waiting = self.rows_of(number).filter(|row| row.waits());
+        waiting.for_each(|row| (row.next_at, row.planned_at) = (now, now));
     }
 
     fn release(&mut self, now: UnixTime) -> bool {
@@ -188,7 +198,10 @@ impl Outbox {
     }
 
     fn claim(&mut self, ask: &DeliveryAsk) -> Vec<DeliveryClaim> {
-        let is_due = |row: &OutboxRow| row.next_at <= ask.due_by && row.next_at < UnixTime::NEVER;
+        let is_due = |row: &OutboxRow| {
+            let may_be_tried = !row.postponed || row.next_at <= ask.now;
+            row.next_at <= ask.due_by && row.next_at < UnixTime::NEVER && may_be_tried
+        };
         // A probe takes the notice with the fewest attempts, so that one that the sink never accepts is not the only probe.
         let is_probe = ask.due_by == UnixTime::NEVER;
         let mut due: Vec<(i64, i64)> = self
@@ -249,10 +262,11 @@ impl Outbox {
     fn claim_one(&mut self, ask: &DeliveryAsk, number: i64) -> Option<DeliveryClaim> {
         let notice = self.notices.get(&number)?.notice.clone();
         let row = self.deliveries.get_mut(&(ask.sink.clone(), number))?;
-        let in_turn = row.next_at <= ask.now;
+        let (planned_at, tries) = (row.planned_at, row.delivery.tries);
         row.attempt += 1;
         (row.claimed, row.next_at) = (true, ask.lease_end);
-        Some(DeliveryClaim { number, attempt: row.attempt, tries: row.delivery.tries, in_turn, notice })
+        let (attempt, in_turn) = (row.attempt, planned_at <= ask.now);
+        Some(DeliveryClaim { number, attempt, tries, planned_at, in_turn, notice })
     }
 
     /// Stores the outcomes. Returns the history entries to write.
@@ -272,8 +286,12 @@ impl Outbox {
                         self.notices.get(&number).map(|kept| given_up(&kept.notice, (sink, &why), now)),
                     );
                 }
+                DeliveryOutcome::Postponed { until, why } => {
+                    row.plan(until, true);
+                    row.delivery.why = Some(why);
+                }
                 DeliveryOutcome::Again { at, tries, why } => {
-                    (row.claimed, row.next_at) = (false, at);
+                    row.plan(at, false);
                     (row.delivery.tries, row.delivery.why) = (tries, Some(why));
                 }
             }
@@ -308,30 +326,24 @@ impl Outbox {
         listed.take(usize::try_from(page.limit).unwrap_or(usize::MAX)).collect()
     }
 
-    fn resend(&mut self, id: &str, only_failed: bool, now: UnixTime) -> Option<usize> {
+    fn resend(&mut self, id: &str, now: UnixTime) -> Option<usize> {
         let number = *self.ids.get(id)?;
-        let notice = self.notices.get(&number)?.notice.clone();
-        let sinks = self.context.sinks_for(&notice);
-        for sink in sinks.iter().filter(|_| !only_failed) {
-            let row = || OutboxRow::waiting(sink, now);
-            self.deliveries.entry((sink.clone(), number)).or_insert_with(row);
-        }
-        for row in self.rows_of(number).filter(|row| sinks.contains(&row.delivery.sink)) {
-            match (row.delivery.state, only_failed) {
-                (DeliveryState::Waiting, _) if row.claimed => {}
-                (DeliveryState::Waiting, _) => row.next_at = row.next_at.min(now),
-                (DeliveryState::GivenUp, _) | (_, false) => {
-                    let attempt = row.attempt;
-                    *row = OutboxRow { attempt, ..OutboxRow::waiting(&row.delivery.sink, now) };
-                }
-                (_, true) => {}
+        let sinks = self.context.sinks_for(&self.notices.get(&number)?.notice);
+        for sink in &sinks {
+            let row = self.deliveries.entry((sink.clone(), number));
+            let row = row.or_insert_with(|| OutboxRow::waiting(sink, now));
+            if !row.waits() {
+                *row = OutboxRow { attempt: row.attempt, ..OutboxRow::waiting(sink, now) };
+            } else if !row.claimed && row.next_at > now {
+                row.plan(now, false);
             }
         }
         if let Some(kept) = self.notices.get_mut(&number) {
             kept.held_until = None;
         }
         self.context.changed();
-        Some(self.rows_of(number).filter(|row| row.waits()).count())
+        // Every sink that is set has a waiting delivery now.
+        Some(sinks.len())
     }
 
     fn counts(&self) -> Vec<SinkCounts> {
@@ -354,10 +366,13 @@ impl Outbox {
         counts.into_values().collect()
     }
 
-    fn prune(&mut self, now: UnixTime) {
+    fn prune(&mut self, now: UnixTime) -> bool {
         let sinks = self.context.sinks();
         let is_unset = |row: &OutboxRow| !sinks.contains(&row.delivery.sink);
-        for row in self.deliveries.values_mut().filter(|row| row.waits() && !row.claimed && is_unset(row)) {
+        let ending = |row: &&mut OutboxRow| row.waits() && !row.claimed && is_unset(row);
+        let mut ended = 0;
+        for row in self.deliveries.values_mut().filter(ending).take(DELIVERY_STEP) {
+            ended += 1;
             row.done(DeliveryState::Outdated, Some("this sink is no longer set".to_owned()), now);
         }
         let old = now - std::time::Duration::from_secs(86_400) * KEEP_DONE_DAYS;
@@ -371,6 +386,7 @@ impl Outbox {
         let kept = &self.notices;
         self.ids.retain(|_, number| kept.contains_key(number));
         self.deliveries.retain(|(_, number), _| kept.contains_key(number));
+        ended == DELIVERY_STEP
     }
 }
 

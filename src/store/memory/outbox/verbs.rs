@@ -20,6 +20,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::memory::outbox::Outbox;
 use crate::store::memory::outbox::OutboxRow;
 use crate::store::outbox::DELIVERY_LEASE;
+use crate::store::outbox::DELIVERY_STEP;
 use crate::store::outbox::DeliveryAsk;
 use crate::store::outbox::DeliveryClaim;
 use crate::store::outbox::NoticePage;
@@ -47,6 +48,9 @@ impl Outbox {
             let latest = if row.claimed { now + DELIVERY_LEASE } else { now };
             row.next_at = row.next_at.min(latest);
         }
+        let planned =
+            self.deliveries.values_mut().filter(|row| row.waits() && row.planned_at < UnixTime::NEVER);
+        planned.for_each(|row| row.planned_at = row.planned_at.min(now));
     }
 }
 
@@ -212,12 +216,21 @@ impl OutboxStore for MemoryStore {
         })
     }
 
-    fn pull_forward(&self, sink: String, now: UnixTime) -> StoreFuture<'_, ()> {
+    fn pull_forward(&self, sink: String, now: UnixTime) -> StoreFuture<'_, bool> {
         self.answer(|inner| {
-            let rows =
-                inner.outbox.deliveries.iter_mut().filter(|((of, _), _)| *of == sink).map(|(_, row)| row);
-            let later = |row: &&mut OutboxRow| row.waits() && !row.claimed && row.next_at < UnixTime::NEVER;
-            rows.filter(later).for_each(|row| row.next_at = row.next_at.min(now));
+            let rows = inner.outbox.deliveries.iter_mut().filter(|((of, _), _)| *of == sink);
+            let is_later = |row: &OutboxRow| {
+                row.waits()
+                    && !row.claimed
+                    && !row.postponed
+                    && row.next_at > now
+                    && row.next_at < UnixTime::NEVER
+            };
+            let mut later: Vec<_> = rows.filter(|(_, row)| is_later(row)).collect();
+            later.sort_by_key(|((_, number), row)| (row.next_at, *number));
+            let is_whole_step = later.len() >= DELIVERY_STEP;
+            later.into_iter().take(DELIVERY_STEP).for_each(|(_, row)| row.next_at = now);
+            is_whole_step
         })
     }
 
@@ -240,8 +253,8 @@ impl OutboxStore for MemoryStore {
         self.answer(|inner| inner.outbox.list(page))
     }
 
-    fn resend(&self, id: String, only_failed: bool, now: UnixTime) -> StoreFuture<'_, Option<usize>> {
-        self.answer(|inner| inner.outbox.resend(&id, only_failed, now))
+    fn resend(&self, id: String, now: UnixTime) -> StoreFuture<'_, Option<usize>> {
+        self.answer(|inner| inner.outbox.resend(&id, now))
     }
 
     fn outbox_counts(&self) -> StoreFuture<'_, Vec<SinkCounts>> {
@@ -249,9 +262,6 @@ impl OutboxStore for MemoryStore {
     }
 
     fn prune_outbox(&self, now: UnixTime) -> StoreFuture<'_, bool> {
-        self.answer(|inner| {
-            inner.outbox.prune(now);
-            false
-        })
+        self.answer(|inner| inner.outbox.prune(now))
     }
 }

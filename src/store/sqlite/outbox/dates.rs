@@ -28,6 +28,8 @@ pub(super) fn clamp(db: &Connection, now: UnixTime) -> Result<(), StoreError> {
     for (claimed, latest) in [(false, now), (true, now + DELIVERY_LEASE)] {
         waiting.execute(params![latest.0, claimed, UnixTime::NEVER.0])?;
     }
+    let planned = "UPDATE deliveries SET planned_at = ?1 WHERE state = 'waiting' AND planned_at > ?1 AND planned_at < ?2";
+    db.prepare_cached(planned)?.execute(params![now.0, UnixTime::NEVER.0])?;
     let today = day_of(now);
     let counts = "INSERT INTO daily_counts (day, outcome, refreshes) SELECT ?1, outcome, sum(refreshes) FROM daily_counts \
          WHERE day > ?1 GROUP BY outcome ON CONFLICT (day, outcome) DO UPDATE SET refreshes = refreshes + excluded.refreshes";

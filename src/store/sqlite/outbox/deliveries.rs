@@ -9,6 +9,7 @@ use crate::domain::history::HistoryEntry;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::StoreError;
+use crate::store::outbox::DELIVERY_STEP;
 use crate::store::outbox::DeliveryAsk;
 use crate::store::outbox::DeliveryClaim;
 use crate::store::outbox::DeliveryOutcome;
@@ -25,6 +26,7 @@ struct Waiting {
     tries: u32,
     claimed: bool,
     next_at: UnixTime,
+    planned_at: UnixTime,
 }
 
 /// What can be claimed: the waiting deliveries of each chain, and the chains that must wait for an earlier delivery of theirs.
@@ -57,10 +59,10 @@ fn claimable(db: &Connection, ask: &DeliveryAsk) -> Result<Claimable, StoreError
     let order = if ask.due_by == UnixTime::NEVER { "attempt" } else { "next_at" };
     let sql = format!(
         "SELECT chain FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'waiting' \
-         AND next_at <= ?2 AND next_at < ?3 ORDER BY {order}, notice"
+         AND next_at <= ?2 AND next_at < ?3 AND (postponed = 0 OR next_at <= ?4) ORDER BY {order}, notice"
     );
     let mut query = db.prepare_cached(&sql)?;
-    let mut due = query.query(params![ask.sink, ask.due_by.0, UnixTime::NEVER.0])?;
+    let mut due = query.query(params![ask.sink, ask.due_by.0, UnixTime::NEVER.0, ask.now.0])?;
     let (mut found, mut seen) = (Claimable::default(), HashSet::new());
     while found.chains.len() < ask.chains
         && let Some(row) = due.next()?
@@ -85,21 +87,25 @@ fn claimable(db: &Connection, ask: &DeliveryAsk) -> Result<Claimable, StoreError
 
 /// The due deliveries of a chain and all waiting ones before them, because a later notice is never sent before an earlier one.
 fn chain_that_is_due(db: &Connection, ask: &DeliveryAsk, chain: &str) -> Result<Vec<Waiting>, StoreError> {
-    let sql = "SELECT notice, attempt, tries, claimed, next_at FROM deliveries INDEXED BY deliveries_chain \
+    let sql = "SELECT notice, attempt, tries, claimed, next_at, planned_at FROM deliveries INDEXED BY deliveries_chain \
          WHERE sink = ?1 AND chain = ?2 AND state = 'waiting' AND notice <= (SELECT max(notice) FROM deliveries \
          INDEXED BY deliveries_chain WHERE sink = ?1 AND chain = ?2 AND state = 'waiting' AND next_at <= ?3 \
-         AND next_at < ?5) ORDER BY notice LIMIT ?4";
+         AND next_at < ?5 AND (postponed = 0 OR next_at <= ?6)) ORDER BY notice LIMIT ?4";
     let most = i64::try_from(MOST_IN_CHAIN).unwrap_or(i64::MAX);
     let mut query = db.prepare_cached(sql)?;
-    let rows = query.query_map(params![ask.sink, chain, ask.due_by.0, most, UnixTime::NEVER.0], |row| {
-        Ok(Waiting {
-            number: row.get(0)?,
-            attempt: row.get(1)?,
-            tries: row.get(2)?,
-            claimed: row.get(3)?,
-            next_at: UnixTime(row.get(4)?),
-        })
-    })?;
+    let rows = query.query_map(
+        params![ask.sink, chain, ask.due_by.0, most, UnixTime::NEVER.0, ask.now.0],
+        |row| {
+            Ok(Waiting {
+                number: row.get(0)?,
+                attempt: row.get(1)?,
+                tries: row.get(2)?,
+                claimed: row.get(3)?,
+                next_at: UnixTime(row.get(4)?),
+                planned_at: UnixTime(row.get(5)?),
+            })
+        },
+    )?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -125,7 +131,8 @@ fn claim_one(db: &Connection, ask: &DeliveryAsk, row: &Waiting) -> Result<Option
         number: row.number,
         attempt: row.attempt + 1,
         tries: row.tries,
-        in_turn: row.next_at <= ask.now,
+        planned_at: row.planned_at,
+        in_turn: row.planned_at <= ask.now,
         notice,
     }))
 }
@@ -138,7 +145,9 @@ pub(super) fn settle(
 ) -> Result<(), StoreError> {
     let done = "UPDATE deliveries SET state = ?4, claimed = 0, done_at = ?5, why = ?6 \
          WHERE sink = ?1 AND notice = ?2 AND attempt = ?3 AND claimed = 1 AND state = 'waiting'";
-    let again = "UPDATE deliveries SET claimed = 0, next_at = ?4, tries = ?5, why = ?6 \
+    let again = "UPDATE deliveries SET claimed = 0, next_at = ?4, planned_at = ?4, postponed = 0, tries = ?5, why = ?6 \
+         WHERE sink = ?1 AND notice = ?2 AND attempt = ?3 AND claimed = 1 AND state = 'waiting'";
+    let postponed = "UPDATE deliveries SET claimed = 0, next_at = ?4, planned_at = ?4, postponed = 1, why = ?5 \
          WHERE sink = ?1 AND notice = ?2 AND attempt = ?3 AND claimed = 1 AND state = 'waiting'";
     for SettledDelivery { number, attempt, outcome } in settled {
         let finish = |state: &str, why: Option<&str>| -> Result<usize, StoreError> {
@@ -155,6 +164,9 @@ pub(super) fn settle(
                 if finish("given_up", Some(why))? > 0 {
                     remember_given_up(db, sink, *number, why, now)?;
                 }
+            }
+            DeliveryOutcome::Postponed { until, why } => {
+                db.prepare_cached(postponed)?.execute(params![sink, number, attempt, until.0, why])?;
             }
             DeliveryOutcome::Again { at, tries, why } => {
                 db.prepare_cached(again)?.execute(params![sink, number, attempt, at.0, tries, why])?;
@@ -177,11 +189,13 @@ fn remember_given_up(
     record::remember(db, &HistoryEntry::new(now, person, "notice.given_up", &detail))
 }
 
-pub(super) fn pull_forward(db: &Connection, sink: &str, now: UnixTime) -> Result<(), StoreError> {
-    let sql = "UPDATE deliveries SET next_at = ?2 WHERE sink = ?1 AND state = 'waiting' AND claimed = 0 \
-         AND next_at > ?2 AND next_at < ?3";
-    db.prepare_cached(sql)?.execute(params![sink, now.0, UnixTime::NEVER.0])?;
-    Ok(())
+pub(super) fn pull_forward(db: &Connection, sink: &str, now: UnixTime) -> Result<bool, StoreError> {
+    let sql = "UPDATE deliveries SET next_at = ?2 WHERE sink = ?1 AND notice IN (SELECT notice FROM deliveries \
+         INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'waiting' AND next_at > ?2 AND next_at < ?3 \
+         AND claimed = 0 AND postponed = 0 ORDER BY next_at, notice LIMIT ?4)";
+    let step = i64::try_from(DELIVERY_STEP).unwrap_or(i64::MAX);
+    let pulled = db.prepare_cached(sql)?.execute(params![sink, now.0, UnixTime::NEVER.0, step])?;
+    Ok(pulled == DELIVERY_STEP)
 }
 
 pub(super) fn next(db: &Connection, sink: &str) -> Result<Option<UnixTime>, StoreError> {
@@ -209,27 +223,24 @@ pub(super) fn last_sent(
 pub(super) fn resend(
     db: &Connection,
     context: &QueryContext,
-    (id, only_failed): (&str, bool),
+    id: &str,
     now: UnixTime,
 ) -> Result<Option<usize>, StoreError> {
     let Some((number, notice)) = listing::by_id(db, id)? else { return Ok(None) };
     let sinks = context.outbox.sinks_for(&notice);
-    if !only_failed {
-        record::deliver_to(db, number, &notice.chain(), &sinks, now)?;
-    }
-    let states = if only_failed { "state = 'given_up'" } else { "state <> 'waiting'" };
-    let sql = format!(
-        "UPDATE deliveries SET state = 'waiting', tries = 0, claimed = 0, next_at = ?2, done_at = NULL, why = NULL \
-         WHERE notice = ?1 AND {states} AND sink IN (SELECT value FROM json_each(?3))"
-    );
+    record::deliver_to(db, number, &notice.chain(), &sinks, now)?;
+    let sql = "UPDATE deliveries SET state = 'waiting', tries = 0, claimed = 0, next_at = ?2, planned_at = ?2, postponed = 0, done_at = NULL, why = NULL \
+         WHERE notice = ?1 AND state <> 'waiting' AND sink IN (SELECT value FROM json_each(?3))";
     let sinks = serde_json::to_string(&sinks).unwrap_or_default();
-    db.prepare_cached(&sql)?.execute(params![number, now.0, sinks])?;
+    db.prepare_cached(sql)?.execute(params![number, now.0, sinks])?;
     // Deliveries that already wait become due now.
-    let sql = "UPDATE deliveries SET next_at = ?2 WHERE notice = ?1 AND state = 'waiting' AND claimed = 0 AND next_at > ?2";
-    db.prepare_cached(sql)?.execute(params![number, now.0])?;
+    let sql = "UPDATE deliveries SET next_at = ?2, planned_at = ?2, postponed = 0 WHERE notice = ?1 AND state = 'waiting' \
+         AND claimed = 0 AND next_at > ?2 AND sink IN (SELECT value FROM json_each(?3))";
+    db.prepare_cached(sql)?.execute(params![number, now.0, sinks])?;
     db.prepare_cached("UPDATE notices SET held_until = NULL WHERE number = ?1")?.execute([number])?;
-    let sql = "SELECT count(*) FROM deliveries WHERE notice = ?1 AND state = 'waiting'";
-    let told: i64 = db.prepare_cached(sql)?.query_row([number], |row| row.get(0))?;
+    let sql = "SELECT count(*) FROM deliveries WHERE notice = ?1 AND state = 'waiting' \
+         AND sink IN (SELECT value FROM json_each(?2))";
+    let told: i64 = db.prepare_cached(sql)?.query_row(params![number, sinks], |row| row.get(0))?;
     context.outbox.changed();
     Ok(Some(usize::try_from(told).unwrap_or(0)))
 }

@@ -62,7 +62,7 @@ fn held(db: &Connection, kind: NoticeType, until: UnixTime) -> Result<Vec<i64>, 
 
 fn free(db: &Connection, number: i64, now: UnixTime) -> Result<(), StoreError> {
     db.prepare_cached("UPDATE notices SET held_until = NULL WHERE number = ?1")?.execute([number])?;
-    let sql = "UPDATE deliveries SET next_at = ?2 WHERE notice = ?1 AND state = 'waiting'";
+    let sql = "UPDATE deliveries SET next_at = ?2, planned_at = ?2 WHERE notice = ?1 AND state = 'waiting'";
     db.prepare_cached(sql)?.execute(params![number, now.0])?;
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::StoreError;
+use crate::store::outbox::DELIVERY_STEP;
 use crate::store::outbox::Delivery;
 use crate::store::outbox::KEEP_DONE_DAYS;
 use crate::store::outbox::MOST_DONE;
@@ -112,11 +113,7 @@ pub(super) fn counts(db: &Connection) -> Result<Vec<SinkCounts>, StoreError> {
 }
 
 pub(super) fn prune(db: &Connection, context: &QueryContext, now: UnixTime) -> Result<bool, StoreError> {
-    // Deliveries to sinks that are no longer set would wait for ever.
-    let sinks = serde_json::to_string(&context.outbox.sinks()).unwrap_or_default();
-    let sql = "UPDATE deliveries SET state = 'outdated', done_at = ?1, why = 'this sink is no longer set' \
-         WHERE state = 'waiting' AND claimed = 0 AND sink NOT IN (SELECT value FROM json_each(?2))";
-    db.prepare_cached(sql)?.execute(params![now.0, sinks])?;
+    let ended = end_unset(db, context, now)?;
     let old = now.0.saturating_sub(i64::from(KEEP_DONE_DAYS) * 86_400_000);
     let most = i64::try_from(MOST_DONE).unwrap_or(i64::MAX);
     let sql = "SELECT number FROM notices WHERE (at < ?1 OR number <= (SELECT max(number) FROM notices) - ?2) \
@@ -131,5 +128,31 @@ pub(super) fn prune(db: &Connection, context: &QueryContext, now: UnixTime) -> R
         db.prepare_cached("DELETE FROM deliveries WHERE notice = ?1")?.execute([number])?;
         db.prepare_cached("DELETE FROM notices WHERE number = ?1")?.execute([number])?;
     }
-    Ok(i64::try_from(found.len()).unwrap_or(0) == PRUNE_STEP)
+    Ok(ended || i64::try_from(found.len()).unwrap_or(0) == PRUNE_STEP)
+}
+
+/// Ends deliveries to sinks that are no longer set, which would wait for ever. Ends at most [`DELIVERY_STEP`] of one sink.
+/// Returns whether another call may find more.
+fn end_unset(db: &Connection, context: &QueryContext, now: UnixTime) -> Result<bool, StoreError> {
+    let set = context.outbox.sinks();
+    // Looks each sink up in the index, so that the deliveries of sinks that are set are not read.
+    let sql = "WITH RECURSIVE found (sink) AS (SELECT min(sink) FROM deliveries INDEXED BY deliveries_due WHERE state = 'waiting' UNION ALL \
+         SELECT (SELECT min(sink) FROM deliveries INDEXED BY deliveries_due WHERE state = 'waiting' AND sink > found.sink) FROM found \
+         WHERE found.sink IS NOT NULL) SELECT sink FROM found WHERE sink IS NOT NULL";
+    let sinks = {
+        let mut query = db.prepare_cached(sql)?;
+        let rows = query.query_map([], |row| row.get::<_, String>(0))?;
+        rows.collect::<Result<Vec<_>, _>>()?
+    };
+    let sql = "UPDATE deliveries SET state = 'outdated', done_at = ?2, why = 'this sink is no longer set' \
+         WHERE sink = ?1 AND notice IN (SELECT notice FROM deliveries INDEXED BY deliveries_due WHERE sink = ?1 \
+         AND state = 'waiting' AND claimed = 0 LIMIT ?3)";
+    let step = i64::try_from(DELIVERY_STEP).unwrap_or(i64::MAX);
+    for sink in sinks.iter().filter(|sink| !set.contains(sink)) {
+        let ended = db.prepare_cached(sql)?.execute(params![sink, now.0, step])?;
+        if ended > 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }

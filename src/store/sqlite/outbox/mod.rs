@@ -139,7 +139,7 @@ impl OutboxStore for SqliteStore {
         self.write_apart(move |db, _| deliveries::settle(db, &sink, now, &settled))
     }
 
-    fn pull_forward(&self, sink: String, now: UnixTime) -> StoreFuture<'_, ()> {
+    fn pull_forward(&self, sink: String, now: UnixTime) -> StoreFuture<'_, bool> {
         self.write_apart(move |db, _| deliveries::pull_forward(db, &sink, now))
     }
 
@@ -155,8 +155,8 @@ impl OutboxStore for SqliteStore {
         self.survey_apart(move |db, _| listing::notices(db, page))
     }
 
-    fn resend(&self, id: String, only_failed: bool, now: UnixTime) -> StoreFuture<'_, Option<usize>> {
-        self.write_apart(move |db, context| deliveries::resend(db, context, (&id, only_failed), now))
+    fn resend(&self, id: String, now: UnixTime) -> StoreFuture<'_, Option<usize>> {
+        self.write_apart(move |db, context| deliveries::resend(db, context, &id, now))
     }
 
     fn outbox_counts(&self) -> StoreFuture<'_, Vec<SinkCounts>> {

@@ -92,8 +92,8 @@ pub(super) fn deliver_to(
     sinks: &[String],
     next_at: UnixTime,
 ) -> Result<(), StoreError> {
-    let sql = "INSERT INTO deliveries (sink, notice, chain, state, tries, attempt, claimed, next_at) \
-         VALUES (?1, ?2, ?3, 'waiting', 0, 0, 0, ?4) ON CONFLICT (sink, notice) DO NOTHING";
+    let sql = "INSERT INTO deliveries (sink, notice, chain, state, tries, attempt, claimed, next_at, planned_at) \
+         VALUES (?1, ?2, ?3, 'waiting', 0, 0, 0, ?4, ?4) ON CONFLICT (sink, notice) DO NOTHING";
     let mut insert = db.prepare_cached(sql)?;
     for sink in sinks {
         insert.execute(params![sink, number, chain, next_at.0])?;
