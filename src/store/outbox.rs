@@ -239,7 +239,8 @@ pub trait OutboxStore: Send + Sync {
     /// memory.
     fn outbox_trouble(&self) -> Option<String>;
 
-    /// Writes notices that have waited in memory. Returns the number of changes whose notices were written.
+    /// Writes notices that have waited in memory, and proves by a write to each table that the outbox can be written again.
+    /// Does nothing while there is no trouble. Returns the number of changes whose notices were written.
     fn write_postponed(&self) -> StoreFuture<'_, usize>;
 
     /// A receiver that is notified when there may be something new to send.

@@ -23,7 +23,11 @@ pub(super) struct Postponed(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     trouble: Option<String>,
+    /// When the error was last logged. Kept when the outbox recovers, so that an outbox that fails and recovers in turns does
+    /// not fill the log.
     logged: Option<Instant>,
+    /// Whether the log has the error, but not its end.
+    is_end_unlogged: bool,
     waiting: Vec<News>,
     lost: u64,
 }
@@ -42,7 +46,7 @@ impl Postponed {
     pub(super) fn begin(&self, why: &str) {
         let mut state = self.state();
         if state.logged.is_none_or(|at| at.elapsed() >= LOG_AGAIN) {
-            state.logged = Some(Instant::now());
+            (state.logged, state.is_end_unlogged) = (Some(Instant::now()), true);
             log::error!(
                 "notices and history cannot be stored: {why}; tokens are still stored and refreshed, and notices wait \
                  in memory; restore the store from a backup as soon as the daemon may be stopped"
@@ -76,13 +80,16 @@ impl Postponed {
         self.state().waiting.iter().take(limit).cloned().collect()
     }
 
-    /// Removes entries that have been written. If none is left, the store writes notices with their changes again.
+    /// Removes entries that have been written, after a write to each table has succeeded. If none is left, the store writes
+    /// notices with their changes again.
     pub(super) fn written(&self, written: &[News]) {
         let mut state = self.state();
         state.waiting.retain(|news| !written.contains(news));
         if state.waiting.is_empty() && state.trouble.take().is_some() {
-            log::info!("notices and history can be stored again");
-            (state.logged, state.lost) = (None, 0);
+            if std::mem::take(&mut state.is_end_unlogged) {
+                log::info!("notices and history can be stored again");
+            }
+            state.lost = 0;
         }
     }
 }

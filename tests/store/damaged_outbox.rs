@@ -14,6 +14,7 @@ use webex_tokend::store::Committed;
 use webex_tokend::store::MetaKey;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
+use webex_tokend::store::outbox::NoticePage;
 use webex_tokend::store::outbox::OutboxRules;
 use webex_tokend::store::outbox::OutboxStore;
 use webex_tokend::store::sqlite::SqliteStore;
@@ -23,8 +24,10 @@ use crate::store::fixtures::at;
 use crate::store::fixtures::claim_one;
 use crate::store::fixtures::found;
 use crate::store::fixtures::grant;
+use crate::store::fixtures::lease;
 use crate::store::fixtures::person;
 use crate::store::fixtures::renewed;
+use crate::support::process_logs;
 
 /// The tables and indexes of the outbox and the history, each with the number of its first page.
 fn trees(store_dir: &StoreDir) -> Vec<(String, u64)> {
@@ -124,4 +127,82 @@ async fn what_could_not_be_written_to_the_outbox_is_written_when_that_is_possibl
         assert_eq!((counts.len(), counts[0].waiting), (1, 1), "once");
         assert_eq!(store.write_postponed().await, Ok(0));
     }
+}
+
+const NOTICE_TABLES: [&str; 4] = ["notices", "deliveries", "history", "daily_counts"];
+
+fn refuse_inserts(store_dir: &StoreDir, table: &str, why: &str) {
+    let trigger =
+        format!("CREATE TRIGGER no_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, '{why}'); END");
+    store_dir.other_connection().execute_batch(&trigger).unwrap();
+}
+
+fn accept_inserts(store_dir: &StoreDir, table: &str) {
+    store_dir.other_connection().execute_batch(&format!("DROP TRIGGER no_{table}")).unwrap();
+}
+
+/// Without this, an outbox whose damage was found by a read would count as repaired although nothing was written.
+#[tokio::test]
+async fn the_outbox_counts_as_repaired_only_after_a_write_to_each_of_its_tables() {
+    for table in NOTICE_TABLES {
+        let store_dir = StoreDir::with_grants(&["ada"]).await;
+        refuse_inserts(&store_dir, "history", "no sector");
+        let store = store_dir.open();
+        telling(&store, 10);
+        let claim = claim_one(&store, 0).await;
+        let after = renewed_with_news(&claim.grant);
+        assert_eq!(store.commit(claim.fence, after).await, Ok(Committed::Kept));
+        assert!(store.outbox_trouble().is_some());
+        accept_inserts(&store_dir, "history");
+        refuse_inserts(&store_dir, table, "no sector");
+        assert!(store.write_postponed().await.is_err(), "{table}");
+        assert!(store.outbox_trouble().is_some(), "{table}");
+        accept_inserts(&store_dir, table);
+        assert_eq!(store.write_postponed().await, Ok(1), "{table}");
+        assert_eq!(store.outbox_trouble(), None, "{table}");
+        assert_eq!(listed_ids(&store).await, 1, "the check leaves no notice: {table}");
+    }
+}
+
+async fn listed_ids(store: &SqliteStore) -> usize {
+    let page = NoticePage { before: None, limit: 100, failed_only: false };
+    store.notices(page).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn damage_that_a_read_finds_is_not_repaired_by_having_nothing_to_write() {
+    let page = trees(&StoreDir::with_grants(&["ada"]).await)
+        .into_iter()
+        .find_map(|(name, page)| (name == "deliveries").then_some(page))
+        .unwrap();
+    let store_dir = StoreDir::with_grants(&["ada"]).await;
+    damage(&store_dir, page);
+    let store = store_dir.open();
+    telling(&store, 10);
+    assert!(store.outbox_counts().await.is_err());
+    assert!(store.outbox_trouble().is_some());
+    assert!(store.write_postponed().await.is_err());
+    assert!(store.outbox_trouble().is_some());
+}
+
+#[tokio::test]
+async fn an_outbox_that_fails_and_recovers_in_turns_is_logged_once() {
+    let marker = "sector of the log test";
+    process_logs();
+    let store_dir = StoreDir::with_grants(&["ada", "eve", "joe"]).await;
+    let store = store_dir.open();
+    telling(&store, 10);
+    for name in ["ada", "eve", "joe"] {
+        refuse_inserts(&store_dir, "history", marker);
+        let claim = store.claim_one(person(name), lease(0)).await.unwrap().unwrap();
+        let after = renewed_with_news(&claim.grant);
+        assert_eq!(store.commit(claim.fence, after).await, Ok(Committed::Kept));
+        assert!(store.outbox_trouble().is_some());
+        accept_inserts(&store_dir, "history");
+        store.write_postponed().await.unwrap();
+        assert_eq!(store.outbox_trouble(), None);
+    }
+    let logs = process_logs();
+    let lines = logs.lines().filter(|line| line.contains(marker) && line.contains("cannot be stored:"));
+    assert_eq!(lines.count(), 1);
 }

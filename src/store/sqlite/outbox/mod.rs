@@ -80,6 +80,9 @@ impl OutboxStore for SqliteStore {
     }
 
     fn write_postponed(&self) -> StoreFuture<'_, usize> {
+        if self.context.outbox.postponed.trouble().is_none() {
+            return Box::pin(async { Ok(0) });
+        }
         let waiting = self.context.outbox.postponed.first(POSTPONED_STEP);
         let (written, context) = (waiting.clone(), self.context.clone());
         let writing = self.write_apart(move |db, context| beside::write_postponed(db, context, &waiting));
