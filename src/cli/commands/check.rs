@@ -96,11 +96,14 @@ impl Findings {
             self.add(Level::Warning, trouble);
         }
         for one in attention(status.people.as_ref(), status.notices.as_ref()) {
-            match one.topic {
-                Topic::Consent if warn_consent => self.add(Level::Warning, &one.says),
-                // [`Findings::count_expiring`] counts the latter, for the number of days in the arguments.
-                Topic::Consent | Topic::Expiring => {}
-                Topic::Notices => self.add(Level::Warning, &format!("{}: {}", one.topic.word(), one.says)),
+            let counts = match one.topic {
+                Topic::Consent => warn_consent,
+                // [`Findings::count_expiring`] counts them, for the number of days in the arguments.
+                Topic::Expiring => false,
+                Topic::Notices => true,
+            };
+            if counts {
+                self.add(Level::Warning, &one.says);
             }
         }
         if let Some(people) = &status.people {
