@@ -37,7 +37,5 @@ pub use crate::consent::types::BegunConsent;
 pub use crate::consent::types::ConsentError;
 pub use crate::consent::types::Granted;
 pub use crate::consent::types::not_listed;
-pub use crate::webex::NotAdded;
-pub use crate::webex::Space;
 pub use crate::webex::SpaceWidget;
 pub use crate::webex::wire::show as shown;

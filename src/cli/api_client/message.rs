@@ -3,10 +3,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::http::api::PREFIX;
 use zeroize::Zeroizing;
 
 /// The path prefix of the API.
-pub(in crate::cli) const API: &str = "/api/v1";
+pub(in crate::cli) const API: &str = PREFIX;
 
 /// The HTTP method of an API request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
