@@ -3,7 +3,11 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::Pid;
+use rustix::process::Signal;
+use rustix::process::kill_process_group;
 use tokio::io::AsyncWriteExt;
+use tokio::process::Child;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -37,18 +41,19 @@ impl ProgramSink {
         command.env("TOKEND_EVENT", letter.notice.kind.word());
         // The program's stderr is the daemon's, so its output appears in the daemon's log.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
-        command.kill_on_drop(true);
-        let mut child = match command.spawn() {
-            Ok(child) => child,
+        // A group of its own, so that the programs that it starts can be killed with it.
+        command.process_group(0).kill_on_drop(true);
+        let mut group = match command.spawn() {
+            Ok(child) => ProgramGroup(child),
             Err(e) => return SinkAnswer::sink_failed(format!("{} cannot be run: {e}", self.program)),
         };
-        let (stdin, body) = (child.stdin.take(), letter.body() + "\n");
+        let (stdin, body) = (group.0.stdin.take(), letter.body() + "\n");
         let told = async {
             if let Some(mut stdin) = stdin {
                 // A write error is ignored: a program that does not read all of its input reports success by its exit code.
                 let _ = stdin.write_all(body.as_bytes()).await;
             }
-            child.wait().await
+            group.0.wait().await
         };
         match timeout(LIMIT, told).await {
             Ok(Ok(status)) if status.success() => SinkAnswer::Taken,
@@ -59,6 +64,20 @@ impl ProgramSink {
             Err(_) => {
                 SinkAnswer::sink_failed(format!("the program did not end in time ({LIMIT:?}) and was killed"))
             }
+        }
+    }
+}
+
+/// A running program, in a process group of its own. Dropping it kills the group, unless the program has ended: a program may
+/// leave others running when it succeeds.
+struct ProgramGroup(Child);
+
+impl Drop for ProgramGroup {
+    fn drop(&mut self) {
+        // The id is present, and belongs to no other process, until the exit status was read.
+        let id = self.0.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+        if let Some(Err(e)) = id.map(|id| kill_process_group(id, Signal::KILL)) {
+            log::warn!("notices: the programs that a sink's program started cannot be killed: {e}");
         }
     }
 }
@@ -114,6 +133,36 @@ pub fn split_words(line: &str) -> Option<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::notice::Notice;
+    use crate::domain::notice::NoticeType;
+    use crate::domain::time::UnixTime;
+
+    /// Dropping the delivery is what a time-out of the sender does.
+    #[tokio::test]
+    async fn a_program_that_is_killed_takes_the_programs_that_it_started_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("pid");
+        let script = format!("sleep 300 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
+        let sink = ProgramSink::new("/bin/sh".to_owned(), vec!["-c".to_owned(), script]);
+        let now = UnixTime(1_795_000_000_000);
+        let letter = Letter { notice: Notice::new(NoticeType::Test, None, "1", now), now };
+        let started = until(|| file.exists());
+        tokio::select! {
+            answer = sink.deliver(&letter) => panic!("{answer:?}"),
+            () = started => {}
+        }
+        let started: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+        let state = || std::fs::read_to_string(format!("/proc/{started}/stat")).unwrap_or_default();
+        // A killed process without a parent that waits for it is a zombie.
+        let has_ended = || state().is_empty() || state().contains(") Z ");
+        timeout(Duration::from_secs(10), until(has_ended)).await.unwrap();
+    }
+
+    async fn until(is_true: impl Fn() -> bool) {
+        while !is_true() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
 
     #[test]
     fn words_are_split_as_a_shell_splits_them_and_nothing_is_expanded() {
