@@ -109,7 +109,7 @@ impl Sender {
         self.outbox.tell_once(topic, state, Default::default()).await.map(drop)
     }
 
-    /// Runs until the daemon stops. Deliveries that have begun by then are finished.
+    /// Runs until the daemon stops. Notices that are being sent by then are finished.
     pub(super) async fn run(self: Arc<Self>, stopping: CancellationToken) {
         self.off.store(self.is_off().await, Ordering::Relaxed);
         let mut condition = Condition::default();
@@ -149,7 +149,7 @@ impl Sender {
         stopping: &CancellationToken,
     ) -> Result<Duration, StoreError> {
         let now = self.clock.now();
-        while self.outbox.release_held(now).await? {}
+        while !stopping.is_cancelled() && self.outbox.release_held(now).await? {}
         let most = if condition.retry_at.is_some() { 1 } else { self.sink.at_once() };
         let free = most.saturating_sub(running.len());
         if free == 0 {
@@ -234,12 +234,13 @@ impl Sender {
     }
 
     /// Sends the notices of one chain, one after the other. If the sink itself fails, the rest of the chain fails without being
-    /// sent.
+    /// sent. If the daemon stops, the rest is released.
     async fn send_chain(&self, chain: Vec<DeliveryClaim>, stopping: &CancellationToken) -> Shown {
         let is_off = self.off.load(Ordering::Relaxed);
         let mut shown = Shown::Nothing;
         let mut blocked: Option<(String, Option<Duration>)> = None;
-        for claim in chain {
+        let mut chain = chain.into_iter();
+        while let Some(claim) = chain.next() {
             let answer = match &blocked {
                 _ if is_off || shown == Shown::Off => {
                     SinkAnswer::TurnedOff { why: "the receiver has turned this sink off (410)".to_owned() }
@@ -262,8 +263,28 @@ impl Sender {
                 _ => {}
             }
             self.settle(&claim, answer, stopping).await;
+            if stopping.is_cancelled() {
+                self.release(chain).await;
+                break;
+            }
         }
         shown
+    }
+
+    /// Releases claimed deliveries that are not sent because the daemon stops. If the store fails, the next start releases them.
+    async fn release(&self, claims: impl Iterator<Item = DeliveryClaim>) {
+        let released = claims.map(|claim| SettledDelivery {
+            number: claim.number,
+            attempt: claim.attempt,
+            outcome: DeliveryOutcome::Released,
+        });
+        let released: Vec<_> = released.collect();
+        let name = self.sink.name().to_owned();
+        if !released.is_empty()
+            && let Err(why) = self.outbox.settle_deliveries(name, self.clock.now(), released).await
+        {
+            log::log!(why.log_level(), "notices: cannot release those for {}: {why}", self.sink.name());
+        }
     }
 
     async fn turned_off(&self, why: &str) {
@@ -302,6 +323,7 @@ impl Sender {
             DeliveryOutcome::Postponed { until, why } => {
                 log::debug!("notices: {id} must not be sent to {name} before {until}: {why}")
             }
+            DeliveryOutcome::Released => {}
             DeliveryOutcome::Outdated => log::debug!("notices: {id} for {name} no longer applies"),
         }
         let settled = SettledDelivery { number: claim.number, attempt: claim.attempt, outcome };

@@ -40,12 +40,12 @@ impl Notices {
         let mut turn = 0;
         while !stopping.is_cancelled() {
             self.watch_store(&mut failing).await;
-            self.write_postponed().await;
-            if let Err(why) = self.watch_paused_refreshes().await {
+            self.write_postponed(&stopping).await;
+            if let Err(why) = self.watch_paused_refreshes(&stopping).await {
                 log::log!(why.log_level(), "notices: cannot look for tokens at risk: {why}");
             }
             if turn % TURNS == 0
-                && let Err(why) = self.look_around().await
+                && let Err(why) = self.look_around(&stopping).await
             {
                 log::log!(
                     why.log_level(),
@@ -61,12 +61,12 @@ impl Notices {
     }
 
     /// Looks for consents that end soon, checks the certificate, and removes old notices and history.
-    async fn look_around(&self) -> Result<(), StoreError> {
+    async fn look_around(&self, stopping: &CancellationToken) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
         loop {
             let persons = self.parts.outbox.expiring_candidates(now, STEP).await?;
             let mut told = 0;
-            for person in persons {
+            for person in persons.into_iter().take_while(|_| !stopping.is_cancelled()) {
                 told += u32::from(self.parts.outbox.tell_expiring(person, now).await?);
             }
             // Candidates that were claimed in the meantime are found in a later turn.
@@ -75,20 +75,22 @@ impl Notices {
             }
         }
         self.watch_certificate(now).await?;
-        while self.parts.outbox.prune_outbox(now).await? {}
-        while self.parts.history.prune_history(now).await? {}
+        while !stopping.is_cancelled() && self.parts.outbox.prune_outbox(now).await? {}
+        while !stopping.is_cancelled() && self.parts.history.prune_history(now).await? {}
         Ok(())
     }
 
     /// Looks for tokens at risk while the refreshes of all persons pause. At other times, failing refreshes report them.
-    async fn watch_paused_refreshes(&self) -> Result<(), StoreError> {
+    async fn watch_paused_refreshes(&self, stopping: &CancellationToken) -> Result<(), StoreError> {
         let breaker = self.parts.grants.get_meta(MetaKey::Breaker).await?;
         let Some(pause) = breaker.as_deref().and_then(facts::stored_pause) else { return Ok(()) };
         let reason = format!("refreshes pause: {}", pause.cause);
         loop {
             let now = self.parts.clock.now();
             let persons = self.parts.outbox.at_risk_candidates(now, AT_RISK_STEP).await?;
-            if persons.is_empty() || self.parts.outbox.tell_at_risk(persons, reason.clone(), now).await? == 0
+            if stopping.is_cancelled()
+                || persons.is_empty()
+                || self.parts.outbox.tell_at_risk(persons, reason.clone(), now).await? == 0
             {
                 return Ok(());
             }
@@ -122,8 +124,8 @@ impl Notices {
     }
 
     /// Writes notices that wait in memory because the outbox is damaged, if it can be written again. The store logs the damage.
-    async fn write_postponed(&self) {
-        while self.parts.outbox.outbox_trouble().is_some() {
+    async fn write_postponed(&self, stopping: &CancellationToken) {
+        while !stopping.is_cancelled() && self.parts.outbox.outbox_trouble().is_some() {
             match self.parts.outbox.write_postponed().await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}

@@ -160,6 +160,8 @@ pub enum DeliveryOutcome {
         /// The reason. Contains no secret.
         why: String,
     },
+    /// The delivery was not tried, so it is due now.
+    Released,
     /// The notice no longer applies.
     Outdated,
 }

@@ -6,6 +6,7 @@ mod daemon;
 mod figures;
 mod over_sockets;
 mod python;
+mod sender;
 mod simulation;
 mod sinks;
 mod troubles;

@@ -217,6 +217,12 @@ impl Telling {
         self.memory.clamp_times(now, now).await.unwrap();
     }
 
+    /// Adds a notice about no person, which is not held.
+    pub(super) async fn tell_at_once(&self, n: u64) {
+        let notice = Notice::new(NoticeType::KeyCreated, None, &n.to_string(), self.clock.now());
+        self.store.tell(News::of(notice)).await.unwrap();
+    }
+
     /// Adds a notice about a person.
     pub(super) async fn tell(&self, person: &str, n: u64) {
         let person = Person::known_by(PersonId::parse(person).unwrap());

@@ -286,6 +286,7 @@ impl Outbox {
                         self.notices.get(&number).map(|kept| given_up(&kept.notice, (sink, &why), now)),
                     );
                 }
+                DeliveryOutcome::Released => (row.claimed, row.next_at) = (false, now),
                 DeliveryOutcome::Postponed { until, why } => {
                     row.plan(until, true);
                     row.delivery.why = Some(why);

@@ -149,6 +149,8 @@ pub(super) fn settle(
          WHERE sink = ?1 AND notice = ?2 AND attempt = ?3 AND claimed = 1 AND state = 'waiting'";
     let postponed = "UPDATE deliveries SET claimed = 0, next_at = ?4, planned_at = ?4, postponed = 1, why = ?5 \
          WHERE sink = ?1 AND notice = ?2 AND attempt = ?3 AND claimed = 1 AND state = 'waiting'";
+    let released = "UPDATE deliveries SET claimed = 0, next_at = ?4 \
+         WHERE sink = ?1 AND notice = ?2 AND attempt = ?3 AND claimed = 1 AND state = 'waiting'";
     for SettledDelivery { number, attempt, outcome } in settled {
         let finish = |state: &str, why: Option<&str>| -> Result<usize, StoreError> {
             Ok(db.prepare_cached(done)?.execute(params![sink, number, attempt, state, now.0, why])?)
@@ -164,6 +166,9 @@ pub(super) fn settle(
                 if finish("given_up", Some(why))? > 0 {
                     remember_given_up(db, sink, *number, why, now)?;
                 }
+            }
+            DeliveryOutcome::Released => {
+                db.prepare_cached(released)?.execute(params![sink, number, attempt, now.0])?;
             }
             DeliveryOutcome::Postponed { until, why } => {
                 db.prepare_cached(postponed)?.execute(params![sink, number, attempt, until.0, why])?;
