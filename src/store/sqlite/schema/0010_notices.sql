@@ -28,14 +28,12 @@ CREATE TABLE deliveries (
     attempt INTEGER NOT NULL, -- grows with each claim
     claimed INTEGER NOT NULL,
     next_at INTEGER NOT NULL, -- while claimed: the end of the lease; while held: never
-    planned_at INTEGER NOT NULL, -- from when on a try counts; next_at may be earlier
-    postponed INTEGER NOT NULL DEFAULT 0, -- must not be tried before planned_at
     done_at INTEGER,
     why     TEXT,
     PRIMARY KEY (sink, notice)
 ) STRICT, WITHOUT ROWID;
 
-CREATE INDEX deliveries_due ON deliveries (sink, next_at, notice, chain) WHERE state = 'waiting';
+CREATE INDEX deliveries_due ON deliveries (sink, next_at) WHERE state = 'waiting';
 CREATE INDEX deliveries_chain ON deliveries (sink, chain, notice);
 CREATE INDEX deliveries_notice ON deliveries (notice);
 
