@@ -34,6 +34,9 @@ pub(super) struct ClaimedGrant {
     pub(super) role: Role,
     /// Whether a reader or an operator waits for it.
     pub(super) on_demand: bool,
+    /// Whether there was no other living grant. Read before the refresh is sent, so that responses are recorded in the order
+    /// in which they arrive.
+    pub(super) only_person: bool,
     /// By how much its dates had been corrected when it was claimed, at least.
     pub(super) mended: Duration,
     /// The latest change that had been published when it was claimed, at most.
@@ -62,11 +65,18 @@ impl RefreshService {
         let _claiming = self.claiming.acquire().await;
         let claims = self.parts.store.claim_due(ask).await?;
         let role = if probe { Role::Probe } else { Role::Ordinary };
+        let only_person = !claims.claims.is_empty() && self.is_the_only_person().await;
         let take = |claim: Claim| {
             let busy = self.busy.begin(&claim.grant.person.id);
-            ClaimedGrant { claim, busy, role, on_demand: false, mended, published }
+            ClaimedGrant { claim, busy, role, on_demand: false, only_person, mended, published }
         };
         Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
+    }
+
+    /// Whether there is at most one living grant; false if the store cannot be read.
+    async fn is_the_only_person(&self) -> bool {
+        let totals = self.parts.store.totals().await;
+        totals.is_ok_and(|totals| totals.people.saturating_sub(totals.consent_needed) <= 1)
     }
 
     /// Three orders in turn: by the least life left alone, a few grants whose calls hang would starve all others.
@@ -78,7 +88,8 @@ impl RefreshService {
         }
     }
 
-    /// Claims the living grant that is due next for a probe, however far ahead that is.
+    /// Claims the living grant that is due next for a probe, however far ahead that is. Closes the breaker instead if that
+    /// grant's tokens show that no probe is needed.
     pub(super) async fn claim_next(&self) -> Result<Option<ClaimedGrant>, StoreError> {
         let page = ListRequest::first_page(
             ListSelection::All(SortBy::NextRefresh),
@@ -88,6 +99,9 @@ impl RefreshService {
         for (_, grant) in self.parts.store.list(page).await? {
             if grant.status != GrantStatus::Active {
                 continue;
+            }
+            if self.close_if_accepted(grant.renewed_at).await {
+                return Ok(None);
             }
             let taken = self.claim_probe(&grant.person.id).await?;
             if taken.is_some() {
@@ -123,7 +137,16 @@ impl RefreshService {
         let (lease, mended) = (self.lease(self.parts.clock.now()), self.set_back().mended);
         let published = self.parts.view.events().position();
         if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
-            return Ok(Some(ClaimedGrant { claim, busy, role, on_demand: true, mended, published }));
+            let only_person = self.is_the_only_person().await;
+            return Ok(Some(ClaimedGrant {
+                claim,
+                busy,
+                role,
+                on_demand: true,
+                only_person,
+                mended,
+                published,
+            }));
         }
         // The event loop may have claimed the grant a moment ago. Then callers that wait for `busy` wait for the loop's
         // refresh, which must be marked before this mark is removed.

@@ -65,11 +65,10 @@ impl RefreshService {
     /// Refreshes a claimed grant whose turn has come. The permit is released when Webex has responded, so the next call need
     /// not wait for the commit.
     pub(super) async fn send(&self, taken: ClaimedGrant, place: SemaphorePermit<'_>) -> Option<Outcome> {
-        let ClaimedGrant { mut claim, busy: _busy, role, on_demand, mut mended, .. } = taken;
+        let ClaimedGrant { mut claim, busy: _busy, role, on_demand, only_person, mut mended, .. } = taken;
         self.backlog.count_sent();
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
         let verdict = Verdict::from_response(reply.fact, &claim.grant.tokens.access_token);
-        let only_person = self.is_the_only_person(&verdict).await;
         let now = self.parts.clock.now();
         self.mend(&mut claim.grant, &mut mended);
         let (verdict, turn, repeated) = {
@@ -102,14 +101,5 @@ impl RefreshService {
             log_discarded(&next.person, reply.tracking_id.as_deref());
         }
         kept.filter(|kept| *kept == Committed::Kept).map(|_| next.last.outcome)
-    }
-
-    /// Whether there is no other living grant. Read only after a failure, where it matters.
-    async fn is_the_only_person(&self, verdict: &Verdict) -> bool {
-        if matches!(verdict, Verdict::Renewed(_) | Verdict::Unchanged(_)) {
-            return false;
-        }
-        let totals = self.parts.store.totals().await;
-        totals.is_ok_and(|totals| totals.people.saturating_sub(totals.consent_needed) <= 1)
     }
 }

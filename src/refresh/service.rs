@@ -147,6 +147,17 @@ impl RefreshService {
         }
     }
 
+    /// Closes a breaker that the last run left open because Webex refused the client, if Webex has issued tokens since, which
+    /// it did at `issued_at`.
+    pub(super) async fn close_if_accepted(&self, issued_at: UnixTime) -> bool {
+        let turn = self.breaker().accept_client(issued_at);
+        if turn.is_some() {
+            self.report_transition(turn);
+            self.save_breaker().await;
+        }
+        turn.is_some()
+    }
+
     /// Logs a change of the breaker and publishes it as an event.
     pub(super) fn report_transition(&self, turn: Option<Transition>) {
         if turn.is_some() {

@@ -176,6 +176,25 @@ async fn a_new_client_secret_is_tried_at_once_even_if_no_grant_is_due_for_hours(
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_consent_shows_that_the_new_client_secret_is_accepted_and_is_not_probed() {
+    let mut services = due(1).await;
+    let secret = services.model().settings().client_secret.clone();
+    services.start(false).await;
+    services.model().change_client_secret("another");
+    sleep(MINUTE).await;
+    assert_eq!(services.cause(), Some(Cause::ClientRefused));
+    services.stop().await;
+    services.store.forget(services.id(0)).await.unwrap();
+    services.model().change_client_secret(&secret);
+    services.start(false).await;
+    let sent = services.attempts();
+    services.consent(0).await;
+    sleep(MINUTE).await;
+    assert_eq!((services.cause(), services.attempts()), (None, sent), "closed without a refresh");
+    assert_eq!(services.store.get_meta(MetaKey::Breaker).await, Ok(Some("closed".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_only_person_can_be_refreshed_after_a_pause_without_the_loop() {
     let mut services = due(1).await;
     services.model().fault(Fault { times: Some(1), ..fault(None, wait("60")) });

@@ -150,6 +150,14 @@ impl Breaker {
         self.untried
     }
 
+    /// Closes a breaker that the last run left open because Webex refused the client, if Webex issued tokens after that, at
+    /// `issued_at`: for a new consent. Then the client is accepted, and no probe is needed.
+    pub fn accept_client(&mut self, issued_at: UnixTime) -> Option<Transition> {
+        self.outage.take_if(|outage| self.untried && outage.since < issued_at)?;
+        self.untried = false;
+        Some(Transition::Closed)
+    }
+
     /// Records that the admitted probe was not sent, so another one may be sent.
     pub fn cancel_probe(&mut self) {
         if let Some(outage) = &mut self.outage {

@@ -42,11 +42,18 @@ impl InvariantChecker {
         let margin = Policy::margin(minted.life);
         let trouble = self.trouble.max(self.people[person].trouble).max(self.store_trouble);
         let well = up.max(trouble).max(self.clock_changed).max(minted.expires - margin);
-        // A wait confirmed by two persons is obeyed, except for one probe in each quarter of the life left.
         let waits = self.all_wait_until > well;
-        let window = if waits { margin / 2 } else { WINDOW.min(margin / 2) };
+        let window = if waits { self.wait_for_probes(margin) } else { WINDOW.min(margin / 2) };
         let by = well + window + self.room()?;
         (by <= minted.expires).then_some((well, by))
+    }
+
+    /// How much of the margin a wait confirmed by two persons may cost. It is obeyed, except for one probe in each quarter of
+    /// the life left, and a probe of a person who is asked to wait as well tells nothing. One more may meet a single fault.
+    fn wait_for_probes(&self, margin: Duration) -> Duration {
+        let sick = self.people.iter().filter(|seen| seen.sick >= self.now).count();
+        let probes = i32::try_from(sick).unwrap() + 2;
+        margin - margin.mul_f64(0.75_f64.powi(probes))
     }
 
     /// The time that the configured rate and concurrency need when all persons are due. `None` if the requests of so

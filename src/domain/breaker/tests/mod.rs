@@ -345,6 +345,16 @@ fn a_refused_client_of_the_last_run_is_tried_once() {
     assert!(!left.is_untried(), "the present one is known now");
 }
 
+#[test]
+fn tokens_issued_after_the_last_run_was_refused_close_its_breaker_without_a_probe() {
+    let mut left = Breaker::from_text(&refused().to_text(), NOW + HOUR).unwrap();
+    assert_eq!(left.accept_client(NOW - HOUR), None, "issued before");
+    assert_eq!(left.accept_client(NOW + MINUTE), Some(Transition::Closed));
+    assert!(!left.is_open() && !left.is_untried());
+    let mut present = refused();
+    assert_eq!(present.accept_client(NOW + HOUR), None, "in this run a probe decides");
+}
+
 proptest! {
     #[test]
     fn whatever_happens_a_probe_is_never_further_away_than_a_wait_and_every_turn_is_written(
