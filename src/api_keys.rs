@@ -3,11 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::PoisonError;
-use std::sync::RwLock;
 use std::time::Duration;
 
 use aws_lc_rs::rand;
+use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 use tokio::sync::watch;
 
@@ -96,7 +95,7 @@ impl ApiKeys {
     #[must_use]
     pub fn check(&self, key: &Secret) -> Option<Arc<ApiKeyRecord>> {
         let now = self.clock.now();
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.read();
         table.get(id_of(key)?).filter(|record| record.admits(key, now)).cloned()
     }
 
@@ -104,7 +103,7 @@ impl ApiKeys {
     #[must_use]
     pub fn live(&self, record: &ApiKeyRecord) -> Option<Arc<ApiKeyRecord>> {
         let now = self.clock.now();
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.read();
         let same = |kept: &&Arc<ApiKeyRecord>| kept.hash == record.hash && kept.is_alive(now);
         table.get(&record.id).filter(same).cloned()
     }
@@ -123,7 +122,7 @@ impl ApiKeys {
     pub async fn record_use(&self, record: &ApiKeyRecord) -> Result<(), StoreError> {
         let now = self.clock.now();
         let noted = {
-            let mut table = self.table.write().unwrap_or_else(PoisonError::into_inner);
+            let mut table = self.table.write();
             // The table decides, not `record`: of many concurrent requests, only the first writes.
             let kept = table.get_mut(&record.id).filter(|kept| last_use_is_old(kept, now));
             kept.map(|kept| Arc::make_mut(kept).last_used_at = Some(now)).is_some()
@@ -151,7 +150,7 @@ impl ApiKeys {
         }
         // The semaphore is never closed, so this cannot fail.
         let _change = self.changes.acquire().await;
-        if self.table.read().unwrap_or_else(PoisonError::into_inner).len() >= MAX_KEYS {
+        if self.table.read().len() >= MAX_KEYS {
             return Err(ApiKeyError::TooMany);
         }
         let mut random = [0; 38];
@@ -162,10 +161,7 @@ impl ApiKeys {
         if !self.store.add_key(record.clone()).await? {
             return Err(ApiKeyError::Taken);
         }
-        self.table
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(record.id.clone(), Arc::new(record));
+        self.table.write().insert(record.id.clone(), Arc::new(record));
         Ok(key)
     }
 
@@ -176,7 +172,7 @@ impl ApiKeys {
     pub async fn revoke(&self, name: &str) -> Result<bool, StoreError> {
         let _change = self.changes.acquire().await;
         let gone = self.store.revoke_key(name.to_owned()).await?;
-        self.table.write().unwrap_or_else(PoisonError::into_inner).retain(|_, key| key.name != name);
+        self.table.write().retain(|_, key| key.name != name);
         self.revoked.send_replace(());
         Ok(gone)
     }
@@ -184,7 +180,7 @@ impl ApiKeys {
     /// All keys, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<ApiKeyRecord> {
-        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let table = self.table.read();
         let mut keys: Vec<ApiKeyRecord> = table.values().map(|key| ApiKeyRecord::clone(key)).collect();
         keys.sort_by_key(|key| (key.created_at, key.name.clone()));
         keys

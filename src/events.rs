@@ -5,9 +5,6 @@
 use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::ops::Bound;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 
 use aws_lc_rs::aead::AES_256_GCM_SIV;
 use aws_lc_rs::aead::Aad;
@@ -17,6 +14,8 @@ use aws_lc_rs::aead::RandomizedNonceKey;
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
@@ -188,7 +187,7 @@ impl Events {
     }
 
     fn ring(&self) -> MutexGuard<'_, Ring> {
-        self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+        self.ring.lock()
     }
 }
 

@@ -5,9 +5,9 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 
 use crate::domain::grant::Grant;
 use crate::domain::person::Email;
@@ -65,7 +65,7 @@ impl GrantCache {
     }
 
     fn cache(&self) -> MutexGuard<'_, TwoGenerations> {
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+        self.cache.lock()
     }
 
     /// A person's grant, as last made durable.

@@ -1,11 +1,10 @@
 //! The pending and finished logins of this process.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
@@ -104,7 +103,7 @@ impl Logins {
     }
 
     fn all(&self) -> MutexGuard<'_, BTreeMap<LoginId, LoginEntry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -1,9 +1,9 @@
 //! The refresh tokens that imports have rotated, until they are stored.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 
 use crate::domain::secret::Secret;
 
@@ -34,7 +34,7 @@ impl RotatedTokens {
     }
 
     fn entries(&self) -> MutexGuard<'_, VecDeque<(Secret, Secret)>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

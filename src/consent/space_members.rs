@@ -1,9 +1,8 @@
 //! The space, and which persons the bot has added to it.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
 use crate::domain::person::PersonId;
@@ -30,11 +29,11 @@ impl SpaceMembers {
 
     /// A shortcut for persons who open the space repeatedly.
     pub(super) fn is_added(&self, person: &PersonId) -> bool {
-        self.added.lock().unwrap_or_else(PoisonError::into_inner).contains(person)
+        self.added.lock().contains(person)
     }
 
     pub(super) fn remember(&self, person: &PersonId) {
-        let mut added = self.added.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut added = self.added.lock();
         if added.len() >= MAX_REMEMBERED {
             added.clear();
         }

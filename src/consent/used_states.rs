@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::sync::watch;
 
 use crate::consent::types::ConsentError;
@@ -135,7 +134,7 @@ impl UsedStates {
     }
 
     fn states(&self) -> MutexGuard<'_, StateTable> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -4,12 +4,11 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use hyper::HeaderMap;
 use hyper::header;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::api_keys::ApiKeys;
@@ -62,7 +61,7 @@ impl ApiKeyAuth {
             self.record_use(&record);
             return Ok(record);
         }
-        let mut wrong = self.wrong.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut wrong = self.wrong.lock();
         match wrong.take(network(from), Instant::now()) {
             Ok(()) => Err(ApiError::Unauthorized("The API key is invalid, revoked or expired.")),
             Err(retry_after) => Err(ApiError::TooMany { retry_after }),

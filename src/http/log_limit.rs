@@ -1,10 +1,9 @@
 //! Limits log lines that clients can cause to one a minute for each kind, so that a flood of requests does
 //! not flood the log.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Minimum time between two lines of one kind.
@@ -28,7 +27,7 @@ impl LogThrottle {
     }
 
     fn next(&self, now: Instant) -> Option<u64> {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         if lines.last.is_some_and(|last| now.saturating_duration_since(last) < EVERY) {
             lines.left_out = lines.left_out.saturating_add(1);
             return None;

@@ -5,9 +5,6 @@ use std::hash::BuildHasher;
 use std::hash::RandomState;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use hyper::HeaderMap;
@@ -16,6 +13,8 @@ use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
 use hyper::header::HeaderValue;
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::time::Instant;
 
 use crate::api_types;
@@ -197,14 +196,14 @@ impl TokenServiceEndpoint {
 
     /// Logs why a caller got no token. The values that the caller sent are not logged.
     fn log_failure(&self, from: IpAddr, why: &str) {
-        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.told.lock();
         if told.take(network(from), Instant::now()).is_ok() {
             log::info!("GET /api/token from {} was refused: {why}", from.to_canonical());
         }
     }
 
     fn guesses(&self) -> MutexGuard<'_, GuessThrottle> {
-        self.guesses.lock().unwrap_or_else(PoisonError::into_inner)
+        self.guesses.lock()
     }
 
     fn to_record(&self, grant: &Grant, api: &Api) -> api_types::TokenRecord {
@@ -257,14 +256,14 @@ impl TokenServiceEndpoint {
 
     /// The person of the organization who consented first.
     async fn first(&self, api: &Api) -> Result<Option<PersonId>, ApiError> {
-        let known = self.found.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self.found.lock().clone();
         if let Some(known) = known
             && self.is_for(api, &known).await?
         {
             return Ok(Some(known));
         }
         let found = self.look(api).await?;
-        self.found.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&found);
+        self.found.lock().clone_from(&found);
         Ok(found)
     }
 

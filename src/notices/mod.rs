@@ -14,10 +14,9 @@ pub mod webex_sinks;
 pub mod webhook;
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 
+use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
@@ -107,11 +106,11 @@ impl Notices {
 
     /// Sets the source of the served certificate's end. Notices about the certificate need it.
     pub fn watch_certificate_end(&self, end: CertificateEnd) {
-        *self.certificate_end.lock().unwrap_or_else(PoisonError::into_inner) = Some(end);
+        *self.certificate_end.lock() = Some(end);
     }
 
     fn certificate_end(&self) -> Option<UnixTime> {
-        let end = self.certificate_end.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let end = self.certificate_end.lock().clone();
         end.and_then(|end| end())
     }
 

@@ -1,12 +1,11 @@
 //! A backlog: more refreshes are due than can be sent within a minute.
 
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::time::Instant;
 
 use crate::domain::time::UnixTime;
@@ -58,7 +57,7 @@ pub(super) struct Counted {
 
 impl BacklogWatch {
     pub(super) fn state(&self) -> MutexGuard<'_, WatchState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Counts a refresh that was sent.

@@ -1,9 +1,7 @@
 //! The state of the circuit breaker: in memory, where every refresh reads it, and in the store, where it survives a restart.
 
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
-
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::sync::Semaphore;
 
 use crate::domain::breaker::Breaker;
@@ -36,11 +34,11 @@ impl Default for BreakerState {
 
 impl BreakerState {
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+        self.breaker.lock()
     }
 
     fn kept(&self) -> MutexGuard<'_, Option<String>> {
-        self.saved.lock().unwrap_or_else(PoisonError::into_inner)
+        self.saved.lock()
     }
 
     /// Loads the state that the last run stored, unless the breaker has opened in this run already.

@@ -1,11 +1,10 @@
 //! Limits the lines about persons who must consent again. Webex can refuse many grants at once, for instance after the integration
 //! was deleted.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use log::Level;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 /// Persons who get a line of their own within [`WINDOW`]. All others are counted in one line.
@@ -33,7 +32,7 @@ struct ConsentLogWindow {
 impl ConsentLogLimit {
     /// The level of the line about one more person.
     pub(super) fn level(&self) -> Level {
-        let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = self.0.lock();
         if count.since.is_none_or(|since| since.elapsed() >= WINDOW) {
             (count.since, count.named) = (Some(Instant::now()), 0);
         }
@@ -50,7 +49,7 @@ impl ConsentLogLimit {
     /// called repeatedly.
     pub(super) fn log_others(&self, at_once: bool) {
         let others = {
-            let mut count = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut count = self.0.lock();
             let passed = |since: Option<Instant>, span| since.is_some_and(|since| since.elapsed() >= span);
             if count.others == 0 || !(at_once || passed(count.since, WINDOW) || passed(count.latest, QUIET)) {
                 return;

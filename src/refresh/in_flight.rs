@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::sync::watch;
 
 use crate::domain::person::PersonId;
@@ -33,7 +32,7 @@ pub(super) struct InFlightWaiter(watch::Receiver<()>);
 
 impl InFlight {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PersonId, InFlightEntry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Adds a mark to a person, who may have others already.

@@ -4,10 +4,9 @@
 //! a later refresh.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::sleep;
@@ -162,7 +161,7 @@ impl CheckContext {
         if unknown.transient || unknown.retry_after.is_some() {
             let (least, most) = BACKOFF_LIMITS;
             let wait = unknown.retry_after.unwrap_or(BACKOFF).clamp(least, most);
-            *self.resumes.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + wait);
+            *self.resumes.lock() = Some(Instant::now() + wait);
         }
         if unknown.is_forbidden() {
             self.reschedule(grant, grant.person.clone(), CHECK_AFTER_REFUSAL).await?;
@@ -176,7 +175,7 @@ impl CheckContext {
     }
 
     fn is_paused(&self) -> bool {
-        let resumes = *self.resumes.lock().unwrap_or_else(PoisonError::into_inner);
+        let resumes = *self.resumes.lock();
         resumes.is_some_and(|at| Instant::now() < at)
     }
 }

@@ -2,10 +2,9 @@
 //! the operator sets one.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::sleep_until;
@@ -155,7 +154,7 @@ impl StartSchedule {
         // The semaphore is never closed.
         let _turn = queue.turn.acquire().await;
         let at = {
-            let mut next = self.next_start.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut next = self.next_start.lock();
             let now = Instant::now();
             // A late timer does not delay later starts. Any longer gap is idle time and is not caught up on; so is the time
             // before this call.

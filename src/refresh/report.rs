@@ -1,10 +1,9 @@
 //! Logs refreshes: one line for each, and one alert for a failure that concerns all persons.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use log::Level;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::domain::breaker::Transition;
@@ -26,7 +25,7 @@ pub(super) struct PauseLogThrottle(Mutex<Option<Instant>>);
 impl PauseLogThrottle {
     /// Whether a line was logged within [`LOG_INTERVAL`]. If not, the caller logs one now.
     fn logged_recently(&self) -> bool {
-        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut told = self.0.lock();
         let lately = told.is_some_and(|at| at.elapsed() < LOG_INTERVAL);
         if !lately {
             *told = Some(Instant::now());
@@ -35,7 +34,7 @@ impl PauseLogThrottle {
     }
 
     fn now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        *self.0.lock() = Some(Instant::now());
     }
 }
 

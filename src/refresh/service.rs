@@ -1,11 +1,10 @@
 //! The refresh service: its parts, its state, and the breaker that all refreshes of one integration share.
 
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::sync::Semaphore;
 
 use crate::domain::breaker::Breaker;
@@ -127,11 +126,11 @@ impl RefreshService {
     }
 
     pub(super) fn pending_start(&self) -> MutexGuard<'_, Option<StartOptions>> {
-        self.unprepared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unprepared.lock()
     }
 
     pub(super) fn set_back(&self) -> MutexGuard<'_, ClockCorrection> {
-        self.set_back.lock().unwrap_or_else(PoisonError::into_inner)
+        self.set_back.lock()
     }
 
     pub(super) fn breaker(&self) -> MutexGuard<'_, Breaker> {

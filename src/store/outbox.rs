@@ -2,10 +2,9 @@
 //! the daemon has given up.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
-use std::sync::RwLock;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::sync::watch;
 
 use crate::domain::notice::News;
@@ -68,18 +67,18 @@ impl std::fmt::Debug for OutboxContext {
 
 impl OutboxContext {
     pub(super) fn set_rules(&self, rules: OutboxRules) {
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = Some(rules);
+        *self.rules.write() = Some(rules);
     }
 
     /// The names of all sinks that are set.
     pub(super) fn sinks(&self) -> Vec<String> {
-        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let rules = self.rules.read();
         rules.as_ref().map(|rules| rules.sinks.clone()).unwrap_or_default()
     }
 
     /// The sinks that get this notice. Empty if no sink is set.
     pub(super) fn sinks_for(&self, notice: &Notice) -> Vec<String> {
-        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let rules = self.rules.read();
         let sinks = rules.as_ref().map(|rules| rules.sinks.as_slice()).unwrap_or_default();
         let is_told = |sink: &&String| sink.as_str() != PEOPLE_SINK || notice.kind.is_for_persons();
         sinks.iter().filter(is_told).cloned().collect()
@@ -87,7 +86,7 @@ impl OutboxContext {
 
     /// The present time; `None` if the outbox is not used.
     pub(super) fn now(&self) -> Option<UnixTime> {
-        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let rules = self.rules.read();
         rules.as_ref().map(|rules| (rules.now)())
     }
 

@@ -1,11 +1,10 @@
 //! Notices and history entries that could not be written with their change. They wait in memory until the outbox can be
 //! written again.
 
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::time::Instant;
 
 use crate::domain::notice::News;
@@ -34,7 +33,7 @@ struct State {
 
 impl Postponed {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     /// Why the outbox cannot be written; `None` while it can.

@@ -4,11 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::time::Instant;
 
 use crate::domain::person::PersonId;
@@ -72,12 +71,12 @@ impl RefreshBudget {
     }
 
     fn under_way(&self) -> MutexGuard<'_, HashMap<String, RefreshesByPerson>> {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+        self.under_way.lock()
     }
 
     fn take_start(&self, key: &str) -> Result<(), Duration> {
         let Some(starts) = &self.starts else { return Ok(()) };
-        let mut starts = starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut starts = starts.lock();
         starts.take(key.to_owned(), Instant::now())
     }
 }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+
+use parking_lot::Mutex;
 
 /// Maximum number of streams.
 const MAX_SUBSCRIBERS: usize = 64;
@@ -29,7 +29,7 @@ pub(in crate::http) struct SubscriberPermit {
 impl SubscriberLimit {
     /// A permit for `name`. `None` if a limit is reached.
     pub(in crate::http) fn acquire(&self, name: String) -> Option<SubscriberPermit> {
-        let mut places = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.0.lock();
         let (all, own) = (places.values().sum::<usize>(), places.get(&name).copied().unwrap_or(0));
         let is_full =
             all >= if own == 0 { MAX_SUBSCRIBERS } else { MAX_SUBSCRIBERS - RESERVED_FOR_NEW_CALLERS };
@@ -43,7 +43,7 @@ impl SubscriberLimit {
 
 impl Drop for SubscriberPermit {
     fn drop(&mut self) {
-        let mut places = self.all.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut places = self.all.0.lock();
         let left = places.get(&self.name).copied().unwrap_or(0).saturating_sub(1);
         if left > 0 {
             places.insert(self.name.clone(), left);
@@ -74,6 +74,6 @@ mod tests {
         places.push(take("another").unwrap());
         assert!(take("another").is_none());
         drop(places);
-        assert!(all.0.lock().unwrap().is_empty());
+        assert!(all.0.lock().is_empty());
     }
 }

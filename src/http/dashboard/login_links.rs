@@ -2,15 +2,14 @@
 //! because it appears in browser histories, in logs of proxies and in the list of processes. A code that only
 //! the terminal shows is required as well.
 
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
 use aws_lc_rs::rand;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
@@ -110,7 +109,7 @@ impl LoginLinks {
     /// Removes expired links. A clock that was set back must not extend a link's life, so a link from the
     /// future is removed as well.
     fn alive(&self, now: UnixTime) -> MutexGuard<'_, Vec<LinkEntry>> {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.0.lock();
         kept.retain(|link| now < link.ends && link.ends.until(now) <= LINK_TTL);
         kept
     }

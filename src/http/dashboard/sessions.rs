@@ -7,9 +7,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -17,6 +14,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use url::Url;
 
 use crate::api_keys::ApiKeys;
@@ -258,7 +257,7 @@ impl DashboardSessions {
     }
 
     fn table(&self) -> MutexGuard<'_, HashMap<Hash, SessionRecord>> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock()
     }
 
     /// The prefix `__Secure-` ties a cookie to TLS; browsers refuse it over plain HTTP. `__Host-` would

@@ -1,8 +1,6 @@
 //! The log lines about consents that failed or ended at Webex.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
-
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::consent::ConsentError;
@@ -57,7 +55,7 @@ impl Default for UnlistedLog {
 impl UnlistedLog {
     /// The text to append to a line about `person` that may be written now, like [`LogThrottle::next_line`].
     fn next_line(&self, person: &PersonId) -> Option<String> {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lines = self.0.lock();
         let now = Instant::now();
         if lines.persons.take(person.clone(), now).and_then(|()| lines.all.take((), now)).is_err() {
             lines.left_out = lines.left_out.saturating_add(1);

@@ -13,13 +13,12 @@ use std::future::poll_fn;
 use std::pin::Pin;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::task::Context;
 use std::task::Poll;
 use std::task::ready;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tokio::time::Sleep;
 use tokio::time::sleep_until;
@@ -107,7 +106,7 @@ impl Activity {
     /// Records bytes received from the client. Returns how many it has sent while nothing was in flight,
     /// since its last request or the last chunk that it read.
     pub(in crate::http) fn record_bytes(&self, bytes: usize) -> usize {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         if !state.is_busy() {
             state.sent = state.sent.saturating_add(bytes);
         }
@@ -179,11 +178,11 @@ impl Activity {
     }
 
     fn state(&self) -> ActivityState {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.state.lock()
     }
 
     fn change(&self, change: impl FnOnce(&mut ActivityState)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        change(&mut self.state.lock());
     }
 }
 

@@ -10,11 +10,10 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -124,7 +123,7 @@ impl ConnectionLimiter {
     }
 
     fn state(&self) -> MutexGuard<'_, LimiterState> {
-        self.seated.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seated.lock()
     }
 }
 

@@ -12,9 +12,9 @@ mod persons;
 mod stored_grant;
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 
 use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::breaker::DueSummary;
@@ -89,7 +89,7 @@ impl MemoryStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, MemoryState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 
     fn answer<T: Send + 'static>(&self, work: impl FnOnce(&mut MemoryState) -> T) -> StoreFuture<'_, T> {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
+
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 
 use crate::domain::person::PersonId;
 use crate::store::StoreError;
@@ -28,11 +28,11 @@ pub(super) const REMEMBERED: usize = 1024;
 
 impl QueryContext {
     pub(super) fn due_queues(&self) -> MutexGuard<'_, DueQueues> {
-        self.due_queues.lock().unwrap_or_else(PoisonError::into_inner)
+        self.due_queues.lock()
     }
 
     pub(super) fn unreadable(&self) -> MutexGuard<'_, BTreeSet<i64>> {
-        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner)
+        self.unreadable.lock()
     }
 
     /// Logs that a row does not open, but not with every read.

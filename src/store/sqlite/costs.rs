@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use rusqlite::StatementStatus;
 use rusqlite::trace::TraceEvent;
@@ -115,7 +115,7 @@ fn stored(dir: &std::path::Path) -> (Connection, QueryContext, StatementCost) {
         Some(move |event: TraceEvent<'_>| {
             if let TraceEvent::Profile(statement, _) = event {
                 let steps = statement.get_status(StatementStatus::VmStep);
-                counted.lock().unwrap().insert(statement.sql().into_owned(), steps);
+                counted.lock().insert(statement.sql().into_owned(), steps);
             }
         }),
     )
@@ -207,7 +207,7 @@ fn no_statement_costs_more_when_more_grants_are_stored() {
     let mut scan = db.prepare("SELECT count(*) FROM grants WHERE failures = 77").unwrap();
     let _: i64 = scan.query_row([], |row| row.get(0)).unwrap();
     drop(scan);
-    let mut dear = steps.lock().unwrap().clone();
+    let mut dear = steps.lock().clone();
     assert!(dear.len() > 50, "{} statements were counted", dear.len());
     dear.retain(|_, steps| *steps > STEPS);
     assert_eq!(dear.len(), 1, "only the scan above: {dear:#?}");
@@ -247,11 +247,11 @@ fn claiming_deliveries_costs_what_is_claimed_and_not_what_waits() {
     let (db, context, steps) = stored(dir.path());
     with_deliveries(&db, &context);
     db.flush_prepared_statement_cache();
-    steps.lock().unwrap().clear();
+    steps.lock().clear();
     let lease_end = NOW + DAY;
     let ask = DeliveryAsk { sink: "webhook".to_owned(), now: NOW, due_by: NOW, chains: 3, lease_end };
     assert_eq!(deliveries::claim(&db, &ask).unwrap().len(), 22, "twenty of the long chain and two others");
-    let mut dear = steps.lock().unwrap().clone();
+    let mut dear = steps.lock().clone();
     dear.retain(|_, steps| *steps > STEPS);
     assert!(dear.is_empty(), "{dear:#?}");
 }

@@ -4,11 +4,10 @@
 use std::mem::Discriminant;
 use std::mem::discriminant;
 use std::path::PathBuf;
-use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::time::Instant;
 
 use crate::domain::time::human_duration;
@@ -57,7 +56,7 @@ impl StoreHealth {
     }
 
     fn now(&self) -> MutexGuard<'_, HealthState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Records a failed write. Only errors of the whole store count.

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::Mutex;
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 
 use crate::domain::api_key::ApiKeyRecord;

@@ -1,8 +1,8 @@
 //! Operations that run a second time together with their batch, and the settings of the writer.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
@@ -65,8 +65,8 @@ async fn a_claim_that_runs_twice_takes_the_one_whose_turn_it_was() {
     let (begun, begins) = oneshot::channel();
     let (begun, held) = (Mutex::new(Some(begun)), Mutex::new(held));
     let holding = store.write(move |_, _| {
-        begun.lock().unwrap().take().map(|begun| begun.send(()));
-        let _ = held.lock().unwrap().recv();
+        begun.lock().take().map(|begun| begun.send(()));
+        let _ = held.lock().recv();
         Ok(())
     });
     let failing = store.write(|db, _| {
