@@ -3,13 +3,13 @@
 
 use std::fmt;
 use std::net::IpAddr;
-use std::net::Ipv6Addr;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest::SHA256;
 use aws_lc_rs::digest::digest;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use ipnet::IpNet;
 
 use crate::domain::grant::Grant;
 use crate::domain::secret::Secret;
@@ -64,10 +64,7 @@ impl fmt::Display for CredentialError {
 
 /// An IP network: a single address, or all addresses with the same prefix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    prefix: u8,
-}
+pub struct Network(IpNet);
 
 impl TokenService {
     /// Admits a request with the right headers from a permitted address. All checks always run, so the time taken does
@@ -129,53 +126,23 @@ impl Network {
     /// or the prefix is a mistake.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
-        let (address, prefix) = match text.split_once('/') {
-            Some((address, prefix)) => (address, Some(prefix)),
-            None => (text, None),
+        let net = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)).ok()?;
+        let mapped = match net.addr() {
+            IpAddr::V6(ip) => ip.to_ipv4_mapped(),
+            IpAddr::V4(_) => None,
         };
-        let address: IpAddr = address.parse().ok()?;
-        let width = if address.is_ipv4() { 32 } else { 128 };
-        let prefix: u8 = match prefix {
-            Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok()?,
-            Some(_) => return None,
-            None => width,
+        let net = match mapped {
+            Some(ip) => IpNet::new(ip.into(), net.prefix_len().checked_sub(96)?).ok()?,
+            None => net,
         };
-        if prefix > width {
-            return None;
-        }
-        let network = match address.to_canonical() {
-            canonical if canonical != address => Self { address: canonical, prefix: prefix.checked_sub(96)? },
-            _ => Self { address, prefix },
-        };
-        let inverse = !mask(network.bits(), network.prefix);
-        (network.value() & inverse == 0).then_some(network)
+        (net.addr() == net.network()).then_some(Self(net))
     }
 
     /// Whether the network contains `address`.
     #[must_use]
     pub fn holds(&self, address: IpAddr) -> bool {
-        let other = Self { address: address.to_canonical(), prefix: self.prefix };
-        let mask = mask(self.bits(), self.prefix);
-        self.bits() == other.bits() && self.value() & mask == other.value() & mask
+        self.0.contains(&address.to_canonical())
     }
-
-    fn bits(&self) -> u8 {
-        if self.address.is_ipv4() { 32 } else { 128 }
-    }
-
-    fn value(&self) -> u128 {
-        match self.address {
-            IpAddr::V4(ip) => ip.to_bits().into(),
-            IpAddr::V6(ip) => Ipv6Addr::to_bits(ip),
-        }
-    }
-}
-
-/// A mask of the first `prefix` of `bits` bits.
-fn mask(bits: u8, prefix: u8) -> u128 {
-    let all = u128::MAX >> (128 - u32::from(bits));
-    let behind = all.checked_shr(prefix.into()).unwrap_or(0);
-    all & !behind | !all
 }
 
 #[cfg(test)]

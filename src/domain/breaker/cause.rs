@@ -2,10 +2,14 @@
 
 use std::fmt;
 
+use strum::EnumString;
+use strum::IntoStaticStr;
+
 use crate::domain::verdict::Outcome;
 
 /// Why the breaker opened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum Cause {
     /// 401, `invalid_client`: the client id or secret is not accepted.
     ClientRefused,
@@ -21,18 +25,11 @@ impl Cause {
     /// The cause as the store and the API write it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ClientRefused => "client_refused",
-            Self::Busy => "busy",
-            Self::ManyFailing => "many_failing",
-            Self::ManyRefused => "many_refused",
-        }
+        self.into()
     }
 
     pub(super) fn parse(word: &str) -> Option<Self> {
-        [Self::ClientRefused, Self::Busy, Self::ManyFailing, Self::ManyRefused]
-            .into_iter()
-            .find(|cause| cause.as_str() == word)
+        word.parse().ok()
     }
 
     /// Whether a person's `outcome` only repeats what the log says of all persons.

@@ -3,6 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use strum::EnumString;
+use strum::IntoStaticStr;
+use strum::VariantNames;
+
 use crate::domain::horizon::ConsentDates;
 use crate::domain::horizon::Horizon;
 use crate::domain::horizon::NoticeState;
@@ -50,7 +54,8 @@ pub enum GrantStatus {
 }
 
 /// The state of a grant in one word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "snake_case")]
 pub enum GrantState {
     /// No refresh is due.
     Fresh,
@@ -63,24 +68,16 @@ pub enum GrantState {
 }
 
 impl GrantState {
-    /// All states with their words.
-    pub const NAMES: [(Self, &'static str); 4] = [
-        (Self::Fresh, "fresh"),
-        (Self::Due, "due"),
-        (Self::Retrying, "retrying"),
-        (Self::ConsentNeeded, "consent_needed"),
-    ];
-
     /// The word of the state.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        Self::NAMES.iter().find(|(state, _)| *state == self).map_or("due", |(_, word)| word)
+        self.into()
     }
 
     /// The state of this word.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(_, w)| *w == word).map(|(state, _)| *state)
+        word.parse().ok()
     }
 }
 

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use strum::EnumString;
+use strum::IntoStaticStr;
+use strum::VariantArray;
+
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 
@@ -101,7 +105,8 @@ pub fn client_refused(why: &str) -> String {
 }
 
 /// The kind of a [`Verdict`], as stored, logged and returned by the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     /// See [`Verdict::Renewed`]; a consent counts as one.
     Renewed,
@@ -122,21 +127,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    const WORDS: [(Self, &'static str); 8] = [
-        (Self::Renewed, "renewed"),
-        (Self::Unchanged, "unchanged"),
-        (Self::ConsentNeeded, "consent_needed"),
-        (Self::Refused, "refused"),
-        (Self::ClientRefused, "client_refused"),
-        (Self::TokenLimit, "token_limit"),
-        (Self::Busy, "busy"),
-        (Self::Transient, "transient"),
-    ];
-
     /// The name of the outcome.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        Self::WORDS.iter().find(|(outcome, _)| *outcome == self).map_or("transient", |(_, word)| word)
+        self.into()
     }
 
     /// Whether the outcome is more likely about the grant than about Webex. A grant with such an outcome is the last choice
@@ -149,7 +143,7 @@ impl Outcome {
     /// The outcome with this name.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(_, w)| *w == word).map(|(outcome, _)| *outcome)
+        word.parse().ok()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::Response;
 use hyper::StatusCode;
+use strum::VariantNames;
 
 use crate::api_types;
 use crate::domain::grant::Grant;
@@ -57,8 +58,7 @@ pub(super) async fn list(api: &Api, ask: &ApiRequest) -> PeopleResult {
 }
 
 fn unknown_state() -> ApiError {
-    let words: Vec<&str> = GrantState::NAMES.iter().map(|(_, word)| *word).collect();
-    ApiError::BadRequest(format!("state: expected one of {}.", words.join(", ")))
+    ApiError::BadRequest(format!("state: expected one of {}.", GrantState::VARIANTS.join(", ")))
 }
 
 /// `GET /people/{person}`
