@@ -16,10 +16,12 @@ impl Breaker {
         self.accepted.take_if(|(at, _)| *at > now);
         self.mass_refusal_since = self.mass_refusal_since.map(|since| since.min(now));
         let Some(outage) = &mut self.outage else { return };
+        // The clock was set back by this much or more. A wait does not become longer by that.
+        let ahead = outage.last.since(now);
         outage.last = outage.last.min(now);
         outage.since = outage.since.min(now);
         outage.probe = outage.probe.map(|sent| sent.min(now));
-        outage.wait_until = outage.wait_until.map(|end| end.min(now + RETRY_AFTER_CAP));
+        outage.wait_until = outage.wait_until.map(|end| (end - ahead).min(now + RETRY_AFTER_CAP));
     }
 
     /// Corrects all dates after the clock was set back by `back` to `now`, so that a wait ends when it would have ended.

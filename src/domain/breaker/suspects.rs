@@ -24,10 +24,18 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(600);
 #[derive(Clone, Debug, Default)]
 pub(super) struct Suspects {
     client_refused: Option<PersonId>,
-    /// With the ends of the waits that Webex requested, the latest first.
-    busy: Vec<(PersonId, UnixTime)>,
+    /// The waits that Webex requested, the one that ends last first.
+    busy: Vec<RequestedWait>,
     transient: Vec<PersonId>,
     refused: Vec<(PersonId, UnixTime)>,
+}
+
+/// Webex requested a wait for one person.
+#[derive(Clone, Debug)]
+struct RequestedWait {
+    person: PersonId,
+    requested_at: UnixTime,
+    end: UnixTime,
 }
 
 impl Suspects {
@@ -61,12 +69,15 @@ impl Suspects {
                 (*first != *person).then_some(None)
             }
             Cause::Busy => {
-                // The waits of other persons may be over.
-                self.busy.retain(|(other, end)| other != person && *end >= now);
-                self.busy.push((person.clone(), wait_until.unwrap_or(now)));
-                self.busy.sort_by_key(|(_, end)| Reverse(*end));
+                // The waits of other persons may be over. If one was requested in the future, the clock was set back since,
+                // and its end means nothing.
+                self.busy
+                    .retain(|wait| wait.person != *person && wait.requested_at <= now && now <= wait.end);
+                let end = wait_until.unwrap_or(now);
+                self.busy.push(RequestedWait { person: person.clone(), requested_at: now, end });
+                self.busy.sort_by_key(|wait| Reverse(wait.end));
                 self.busy.truncate(BUSY);
-                self.busy.get(1).map(|(_, end)| Some(*end))
+                self.busy.get(1).map(|wait| Some(wait.end))
             }
             // Refused grants are counted by `refused`.
             Cause::ManyRefused => None,

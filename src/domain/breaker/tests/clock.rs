@@ -12,7 +12,7 @@ fn a_clock_set_back_holds_no_refresh_longer_than_a_pause() {
     probing.admit(&waiting(), NOW + MINUTE);
     assert_eq!(probing.admit(&waiting(), earlier), Admission::Hold(earlier + PROBE_TIMEOUT));
     let mut busy = asked_to_wait(6 * HOUR);
-    let end = earlier + 6 * HOUR;
+    let end = earlier + 6 * HOUR - SECOND;
     for minutes in 0..360 {
         let held = busy.admit(&waiting(), earlier + minutes * MINUTE);
         assert_eq!(held, Admission::Hold(end), "the end does not move with the clock");
@@ -32,6 +32,28 @@ fn a_wait_ends_when_it_would_have_ended_however_far_the_clock_was_set_back() {
         assert_eq!(breaker.admit(&waiting(), now), Admission::Hold(end), "{back:?}");
         assert_eq!(breaker.admit(&waiting(), end), PROBE, "{back:?}");
     }
+}
+
+#[test]
+fn a_wait_does_not_become_longer_when_a_breaker_is_read_before_the_step_is_noticed() {
+    for (wait, back) in [(MINUTE, 142 * 24 * HOUR), (MINUTE, HOUR), (2 * HOUR, 24 * HOUR)] {
+        let (mut breaker, earlier) = (asked_to_wait(wait), NOW - back);
+        assert_eq!(breaker.admit(&waiting(), earlier), Admission::Hold(earlier + wait - SECOND), "{wait:?}");
+        breaker.set_back(back, earlier + MINUTE);
+        assert_eq!(breaker.admit(&waiting(), earlier + wait), PROBE, "{wait:?}");
+    }
+}
+
+#[test]
+fn a_wait_requested_before_the_clock_was_set_back_confirms_no_other() {
+    let (mut breaker, earlier) = (Breaker::default(), NOW - 24 * HOUR);
+    record_wait(&mut breaker, &sent(1), MINUTE, NOW);
+    record_wait(&mut breaker, &sent(2), MINUTE, earlier);
+    assert!(!breaker.is_open(), "one person");
+    record_wait(&mut breaker, &sent(3), MINUTE, earlier);
+    breaker.admit(&waiting(), earlier + SECOND);
+    record_wait(&mut breaker, &probe(4), MINUTE, earlier + SECOND);
+    assert_eq!(breaker.admit(&waiting(), earlier + 2 * SECOND), Admission::Hold(earlier + MINUTE));
 }
 
 #[test]
