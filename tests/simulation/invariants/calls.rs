@@ -231,6 +231,16 @@ impl InvariantChecker {
         }
     }
 
+    /// The tokens of the responses that are not stored, and the stored ones.
+    fn tokens_of(&self, person: usize) -> String {
+        let seen = &self.people[person];
+        let waiting =
+            seen.pending.iter().map(|pending| format!("{} and {:?}", pending.access, pending.refresh));
+        let kept = seen.kept.as_ref().map(|kept| &kept.grant.tokens);
+        let kept = kept.map(|t| format!("{} and {}", t.access_token.expose(), t.refresh_token.expose()));
+        format!("{:?}; kept are {kept:?}", waiting.collect::<Vec<_>>())
+    }
+
     /// Successful refreshes must be stored soon, unless the process dies or a consent or removal came first.
     pub(super) fn nothing_is_lost(&mut self) {
         let now = self.now;
@@ -242,7 +252,10 @@ impl InvariantChecker {
         if let Some(person) = lost {
             self.violate(
                 "nothing is lost",
-                &format!("a refresh of person {person} came back well and is not kept"),
+                &format!(
+                    "a refresh of person {person} came back well and is not kept: {}",
+                    self.tokens_of(person)
+                ),
             );
         }
     }
