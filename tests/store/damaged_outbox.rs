@@ -33,7 +33,7 @@ use crate::support::process_logs;
 fn trees(store_dir: &StoreDir) -> Vec<(String, u64)> {
     let connection = store_dir.other_connection();
     let sql = "SELECT name, rootpage FROM sqlite_schema WHERE rootpage > 0 \
-         AND tbl_name IN ('notices', 'deliveries', 'history', 'daily_counts')";
+         AND tbl_name IN ('notices', 'deliveries', 'history', 'daily_counts', 'digest_persons')";
     let mut query = connection.prepare(sql).unwrap();
     let rows =
         query.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?.try_into().unwrap()))).unwrap();

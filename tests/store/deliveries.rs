@@ -7,6 +7,7 @@ use webex_tokend::domain::notice::News;
 use webex_tokend::domain::notice::Notice;
 use webex_tokend::domain::notice::NoticeType;
 use webex_tokend::domain::notice::delivery::DeliveryState;
+use webex_tokend::domain::notice::digest::HOLD;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::outbox::DeliveryAsk;
 use webex_tokend::store::outbox::DeliveryClaim;
@@ -17,8 +18,11 @@ use crate::store::outbox::Whole;
 use crate::store::outbox::claims;
 use crate::store::outbox::claims_by;
 use crate::store::outbox::listed;
+use crate::store::outbox::notice_of;
+use crate::store::outbox::release_all;
 use crate::store::outbox::settle;
 use crate::store::outbox::told_to;
+use crate::store::outbox::words;
 
 /// Maximum number of deliveries that one step changes.
 const STEP: usize = 500;
@@ -151,4 +155,43 @@ both_stores!(a_notice_is_sent_again_only_to_sinks_that_are_set, async |store: Ar
     let after = listed(&*store).await.remove(0);
     assert_eq!(after.deliveries[..2], before.deliveries[..2], "the command and the mail");
     assert_eq!(after.deliveries[2].next_at, Some(at(500)));
+});
+
+both_stores!(a_digest_counts_each_person_once, async |store: Arc<dyn Whole>| {
+    told_to(&*store, &["webhook"]);
+    // The notices of one person join in different steps.
+    for version in 1..4 {
+        for n in 0..250 {
+            store.tell(News::of(notice_of(&format!("p{n}"), version, 0))).await.unwrap();
+        }
+    }
+    release_all(&*store, at(0) + HOLD).await;
+    store.tell(News::of(notice_of("p7", 9, 31))).await.unwrap();
+    store.tell(News::of(notice_of("late", 1, 31))).await.unwrap();
+    release_all(&*store, at(31) + HOLD).await;
+    release_all(&*store, at(100) + HOLD).await;
+    let told = claims(&*store, "webhook", at(200)).await;
+    assert_eq!(words(&told), ["digest"]);
+    assert_eq!(told[0].notice.data["persons"], 251);
+});
+
+both_stores!(the_same_notices_told_again_become_another_digest, async |store: Arc<dyn Whole>| {
+    told_to(&*store, &["webhook"]);
+    let mut ids = Vec::new();
+    for round in [0, 1000] {
+        for n in 0..30 {
+            let mut notice = notice_of(&format!("p{n}"), 1, 0);
+            notice.at = at(round);
+            store.tell(News::of(notice)).await.unwrap();
+        }
+        release_all(&*store, at(round) + HOLD).await;
+        release_all(&*store, at(round) + 2 * HOLD).await;
+        let told = claims(&*store, "webhook", at(round + 100)).await;
+        assert_eq!(words(&told), ["digest"], "round {round}");
+        assert_eq!(told[0].notice.data["persons"], 30);
+        settle(&*store, "webhook", &told[0], DeliveryOutcome::Sent, at(round + 100)).await;
+        ids.push(told[0].notice.id.clone());
+    }
+    assert_ne!(ids[0], ids[1], "a receiver that drops duplicates gets both");
+    assert_eq!(claims_by(&*store, "webhook", UnixTime::NEVER, at(9000)).await, []);
 });

@@ -24,14 +24,16 @@ pub fn is_held(notice: &Notice) -> bool {
     notice.person.is_some()
 }
 
-/// A new digest of notices of this type. `first` is the id of the first notice that joins it.
+/// A new digest of notices of this type. `first` is the number and the id of the first notice that joins it. The number is
+/// needed because a notice that has joined a digest is removed, so that one with its id may be created again.
 #[must_use]
-pub fn begin(kind: NoticeType, first: &str, now: UnixTime) -> Notice {
-    let notice = Notice::new(NoticeType::Digest, None, &format!("{}\n{first}", kind.word()), now);
+pub fn begin(kind: NoticeType, first: (i64, &str), now: UnixTime) -> Notice {
+    let (number, id) = first;
+    let notice = Notice::new(NoticeType::Digest, None, &format!("{}\n{number} {id}", kind.word()), now);
     notice.with("type", kind.word()).with("persons", 0).with("since", now.to_string())
 }
 
-/// The digest after `more` further notices joined it.
+/// The digest after notices about `more` further persons joined it.
 #[must_use]
 pub fn joined(mut digest: Notice, more: usize) -> Notice {
     let persons = digest.data.get("persons").and_then(serde_json::Value::as_u64).unwrap_or(0);
@@ -54,10 +56,11 @@ mod tests {
 
     #[test]
     fn a_digest_counts_who_joins_and_is_sent_in_the_end() {
-        let digest = joined(joined(begin(NoticeType::ConsentNeeded, "evt_1", NOW), 500), 21);
+        let digest = joined(joined(begin(NoticeType::ConsentNeeded, (1, "evt_1"), NOW), 500), 21);
         assert_eq!(digest.data["persons"], 521);
         assert_eq!(digest.data["type"], "consent.needed");
-        assert_eq!(digest.id, begin(NoticeType::ConsentNeeded, "evt_1", NOW + HOLD).id);
+        assert_eq!(digest.id, begin(NoticeType::ConsentNeeded, (1, "evt_1"), NOW + HOLD).id);
+        assert_ne!(digest.id, begin(NoticeType::ConsentNeeded, (2, "evt_1"), NOW).id);
         assert_eq!(held_until(NOW, NOW), NOW + HOLD);
         assert_eq!(held_until(NOW, NOW + LONGEST_HOLD), NOW + LONGEST_HOLD);
     }

@@ -1,13 +1,14 @@
 //! The outbox in memory. It follows the same rules as the one in SQLite.
 
+mod held;
 mod verbs;
 
 use crate::domain::history::HistoryEntry;
 use crate::domain::notice::News;
 use crate::domain::notice::Notice;
-use crate::domain::notice::NoticeType;
 use crate::domain::notice::delivery::DeliveryState;
 use crate::domain::notice::digest;
+use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::outbox::DELIVERY_STEP;
 use crate::store::outbox::Delivery;
@@ -20,7 +21,6 @@ use crate::store::outbox::MOST_IN_CHAIN;
 use crate::store::outbox::NoticePage;
 use crate::store::outbox::NoticeRecord;
 use crate::store::outbox::OutboxContext;
-use crate::store::outbox::PEOPLE_SINK;
 use crate::store::outbox::SettledDelivery;
 use crate::store::outbox::SinkCounts;
 use std::collections::BTreeMap;
@@ -41,6 +41,8 @@ pub(super) struct Outbox {
 struct Kept {
     notice: Notice,
     held_until: Option<UnixTime>,
+    /// The persons that a held digest is about, so that each is counted once.
+    persons: BTreeSet<PersonId>,
 }
 
 #[derive(Debug)]
@@ -116,7 +118,7 @@ impl Outbox {
         self.numbers += 1;
         let number = self.numbers;
         self.ids.insert(notice.id.clone(), number);
-        self.notices.insert(number, Kept { notice, held_until });
+        self.notices.insert(number, Kept { notice, held_until, persons: BTreeSet::new() });
         for sink in sinks {
             self.deliveries.insert((sink.clone(), number), OutboxRow::waiting(sink, next_at));
         }
@@ -125,66 +127,6 @@ impl Outbox {
 
     fn rows_of(&mut self, number: i64) -> impl Iterator<Item = &mut OutboxRow> {
         self.deliveries.iter_mut().filter(move |((_, of), _)| *of == number).map(|(_, row)| row)
-    }
-
-    fn held(&self, kind: NoticeType, until: UnixTime) -> Vec<i64> {
-        let is_held = |kept: &Kept| kept.notice.kind == kind && kept.held_until.is_some_and(|at| at <= until);
-        let held = self.notices.iter().filter(|(_, kept)| is_held(kept)).map(|(number, _)| *number);
-        held.take(digest::FOLD_STEP).collect()
-    }
-
-    fn free(&mut self, number: i64, now: UnixTime) {
-        if let Some(kept) = self.notices.get_mut(&number) {
-            kept.held_until = None;
-        }
-        let waiting = self.rows_of(number).filter(|row| row.waits());
-        waiting.for_each(|row| (row.next_at, row.planned_at) = (now, now));
-    }
-
-    fn release(&mut self, now: UnixTime) -> bool {
-        let due = self.notices.values().filter(|kept| kept.held_until.is_some_and(|at| at <= now));
-        // Digests come last, because the notices that are due now may still join one.
-        let due = due.map(|kept| kept.notice.kind).min_by_key(|kind| *kind == NoticeType::Digest);
-        let Some(kind) = due else { return false };
-        let is_open = |kept: &Kept| {
-            kept.notice.kind == NoticeType::Digest
-                && kept.held_until.is_some()
-                && kept.notice.data.get("type").and_then(|text| text.as_str()) == Some(kind.word())
-        };
-        let open = self.notices.iter().find(|(_, kept)| is_open(kept)).map(|(number, _)| *number);
-        let all = self.held(kind, UnixTime::NEVER);
-        let persons: BTreeSet<_> = all
-            .iter()
-            .filter_map(|number| self.notices.get(number)?.notice.person.as_ref().map(|p| &p.id))
-            .collect();
-        let many = kind != NoticeType::Digest && persons.len() > digest::MOST_SINGLE;
-        if many || open.is_some() {
-            self.fold(kind, open, &all, now);
-        } else {
-            self.held(kind, now).into_iter().for_each(|number| self.free(number, now));
-        }
-        self.context.changed();
-        true
-    }
-
-    fn fold(&mut self, kind: NoticeType, open: Option<i64>, joining: &[i64], now: UnixTime) {
-        let Some(first) = joining.first().and_then(|number| self.notices.get(number)) else { return };
-        let begun = digest::begin(kind, &first.notice.id, now);
-        let sinks = self.context.sinks_for(&begun);
-        let open = open.unwrap_or_else(|| self.insert(begun, Some(now), (&sinks, UnixTime::NEVER)));
-        for number in joining {
-            self.deliveries.retain(|(sink, of), _| of != number || sink == PEOPLE_SINK);
-            self.free(*number, now);
-            if self.rows_of(*number).next().is_none()
-                && let Some(kept) = self.notices.remove(number)
-            {
-                self.ids.remove(&kept.notice.id);
-            }
-        }
-        if let Some(kept) = self.notices.get_mut(&open) {
-            kept.notice = digest::joined(kept.notice.clone(), joining.len());
-            kept.held_until = Some(digest::held_until(kept.notice.at, now));
-        }
     }
 
     fn chain_of(&self, number: i64) -> Option<String> {
@@ -341,6 +283,7 @@ impl Outbox {
         }
         if let Some(kept) = self.notices.get_mut(&number) {
             kept.held_until = None;
+            kept.persons.clear();
         }
         self.context.changed();
         // Every sink that is set has a waiting delivery now.

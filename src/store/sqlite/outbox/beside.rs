@@ -78,6 +78,7 @@ fn write_to_each_table(db: &Connection) -> Result<(), StoreError> {
              VALUES ('check', 0, 'check', 'waiting', 0, 0, 0, 0, 0)",
             "sink = 'check' AND notice = 0",
         ),
+        ("digest_persons", "(digest, person_id) VALUES (0, 'check')", "digest = 0"),
         ("history", "(number, at, what, detail) VALUES (0, 0, 'check', '')", "number = 0"),
         ("daily_counts", "(day, outcome, refreshes) VALUES (0, 'check', 0)", "day = 0 AND outcome = 'check'"),
     ];

@@ -16,6 +16,7 @@ use crate::store::outbox::DeliveryOutcome;
 use crate::store::outbox::MOST_IN_CHAIN;
 use crate::store::outbox::SettledDelivery;
 use crate::store::sqlite::context::QueryContext;
+use crate::store::sqlite::outbox::held;
 use crate::store::sqlite::outbox::listing;
 use crate::store::sqlite::outbox::record;
 
@@ -242,7 +243,7 @@ pub(super) fn resend(
     let sql = "UPDATE deliveries SET next_at = ?2, planned_at = ?2, postponed = 0 WHERE notice = ?1 AND state = 'waiting' \
          AND claimed = 0 AND next_at > ?2 AND sink IN (SELECT value FROM json_each(?3))";
     db.prepare_cached(sql)?.execute(params![number, now.0, sinks])?;
-    db.prepare_cached("UPDATE notices SET held_until = NULL WHERE number = ?1")?.execute([number])?;
+    held::end_hold(db, number)?;
     let sql = "SELECT count(*) FROM deliveries WHERE notice = ?1 AND state = 'waiting' \
          AND sink IN (SELECT value FROM json_each(?2))";
     let told: i64 = db.prepare_cached(sql)?.query_row(params![number, sinks], |row| row.get(0))?;

@@ -61,9 +61,16 @@ fn held(db: &Connection, kind: NoticeType, until: UnixTime) -> Result<Vec<i64>, 
 }
 
 fn free(db: &Connection, number: i64, now: UnixTime) -> Result<(), StoreError> {
-    db.prepare_cached("UPDATE notices SET held_until = NULL WHERE number = ?1")?.execute([number])?;
+    end_hold(db, number)?;
     let sql = "UPDATE deliveries SET next_at = ?2, planned_at = ?2 WHERE notice = ?1 AND state = 'waiting'";
     db.prepare_cached(sql)?.execute(params![number, now.0])?;
+    Ok(())
+}
+
+/// Marks a notice as no longer held. A digest needs its list of persons no more.
+pub(super) fn end_hold(db: &Connection, number: i64) -> Result<(), StoreError> {
+    db.prepare_cached("UPDATE notices SET held_until = NULL WHERE number = ?1")?.execute([number])?;
+    db.prepare_cached("DELETE FROM digest_persons WHERE digest = ?1")?.execute([number])?;
     Ok(())
 }
 
@@ -88,7 +95,11 @@ fn fold(
         Some(number) => number,
         None => begin(db, context, kind, *first, now)?,
     };
+    let mut persons = 0;
     for joined in &joining {
+        let sql = "INSERT OR IGNORE INTO digest_persons (digest, person_id) SELECT ?1, person_id FROM notices \
+             WHERE number = ?2 AND person_id IS NOT NULL";
+        persons += db.prepare_cached(sql)?.execute(params![number, joined])?;
         let sql = "DELETE FROM deliveries WHERE notice = ?1 AND sink <> ?2";
         db.prepare_cached(sql)?.execute(params![joined, PEOPLE_SINK])?;
         free(db, *joined, now)?;
@@ -96,7 +107,7 @@ fn fold(
         db.prepare_cached(sql)?.execute([joined])?;
     }
     let Some(so_far) = listing::notice(db, number)? else { return Ok(()) };
-    let joined = digest::joined(so_far, joining.len());
+    let joined = digest::joined(so_far, persons);
     let held_until = digest::held_until(joined.at, now);
     let sql = "UPDATE notices SET data = ?2, held_until = ?3 WHERE number = ?1";
     db.prepare_cached(sql)?.execute(params![number, record::data_of(&joined), held_until.0])?;
@@ -110,8 +121,8 @@ fn begin(
     first: i64,
     now: UnixTime,
 ) -> Result<i64, StoreError> {
-    let first = listing::notice(db, first)?.map(|notice| notice.id).unwrap_or_default();
-    let digest = digest::begin(kind, &first, now);
+    let id = listing::notice(db, first)?.map(|notice| notice.id).unwrap_or_default();
+    let digest = digest::begin(kind, (first, &id), now);
     let number = record::insert(db, &digest, Some(now + digest::HOLD))?;
     let number =
         number.ok_or_else(|| StoreError::Failed("a digest of these notices already exists".to_owned()))?;
