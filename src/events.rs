@@ -1,10 +1,13 @@
-//! A bounded log of changes for subscribers. An entry names the person whose grant changed, not the new
+//! A bounded log of changes for subscribers. The entry of a changed grant names the person, not the new
 //! state. A reader looks the state up when it reports the change, so a burst of changes is reported once,
-//! with the newest state.
+//! with the newest state. The entry of a notice is the notice itself, which never changes.
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::hash::Hash;
+use std::hash::Hasher;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use aws_lc_rs::aead::AES_256_GCM_SIV;
 use aws_lc_rs::aead::Aad;
@@ -19,6 +22,7 @@ use parking_lot::MutexGuard;
 use tokio::sync::watch;
 use zeroize::Zeroizing;
 
+use crate::domain::notice::Notice;
 use crate::domain::person::PersonId;
 
 /// Maximum number of stored changes, at most one for each person. A reader that is further behind must load
@@ -58,6 +62,31 @@ pub enum Change {
     Person(PersonId),
     /// The circuit breaker changed: refreshes pause or continue.
     Breaker,
+    /// An event of the catalogue of notices.
+    Notice(NoticeEvent),
+}
+
+/// A notice, as subscribers get it. Two values are equal if the ids of their notices are.
+#[derive(Clone, Debug)]
+pub struct NoticeEvent {
+    /// The notice. Its data contains the links.
+    pub notice: Arc<Notice>,
+    /// Whether subscribers that see all persons get a digest in its place.
+    pub is_in_digest: bool,
+}
+
+impl PartialEq for NoticeEvent {
+    fn eq(&self, other: &Self) -> bool {
+        self.notice.id == other.notice.id
+    }
+}
+
+impl Eq for NoticeEvent {}
+
+impl Hash for NoticeEvent {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.notice.id.hash(state);
+    }
 }
 
 /// The position of a reader in the log.
@@ -97,6 +126,11 @@ impl Events {
     /// Adds a change of the circuit breaker.
     pub fn breaker_turned(&self) {
         self.push(Change::Breaker);
+    }
+
+    /// Adds a notice that is durable, or that cannot be stored.
+    pub fn notice_created(&self, notice: Notice, is_in_digest: bool) {
+        self.push(Change::Notice(NoticeEvent { notice: Arc::new(notice), is_in_digest }));
     }
 
     /// Makes every reader load everything again, because many grants changed at once.

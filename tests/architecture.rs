@@ -20,7 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("health", &["store"]),
     ("consent", &["domain", "clock", "tasks", "grant_cache", "store", "webex"]),
     ("refresh", &["domain", "clock", "tasks", "grant_cache", "health", "store", "webex"]),
-    ("notices", &["domain", "clock", "tasks", "store", "webex"]),
+    ("notices", &["domain", "clock", "tasks", "grant_cache", "store", "webex"]),
     ("api_keys", &["domain", "clock", "store"]),
     (
         "http",

@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
 use crate::domain::time::UnixTime;
+use crate::grant_cache::GrantCache;
 use crate::notices::links::Links;
 use crate::notices::sender::Sender;
 use crate::notices::sink::Sink;
@@ -84,6 +85,8 @@ pub struct Notices {
     parts: Parts,
     senders: Vec<Arc<Sender>>,
     certificate_end: Mutex<Option<CertificateEnd>>,
+    /// Where subscribers get notices.
+    view: Mutex<Option<Arc<GrantCache>>>,
 }
 
 impl Notices {
@@ -101,12 +104,36 @@ impl Notices {
             Arc::new(Sender { sink, outbox, clock, links, off: AtomicBool::new(false) })
         };
         let senders = sinks.into_iter().map(sender).collect();
-        Self { parts, senders, certificate_end: Mutex::new(None) }
+        Self { parts, senders, certificate_end: Mutex::new(None), view: Mutex::new(None) }
     }
 
     /// Sets the source of the served certificate's end. Notices about the certificate need it.
     pub fn watch_certificate_end(&self, end: CertificateEnd) {
         *self.certificate_end.lock() = Some(end);
+    }
+
+    /// Sets where subscribers of events get each notice, once, when its time of holding is over.
+    pub fn publish_to(&self, view: Arc<GrantCache>) {
+        let (links, clock, from_store) = (self.links(), self.parts.clock.clone(), view.clone());
+        self.parts.outbox.publish_to(Arc::new(move |events| {
+            for event in events {
+                let letter = links.letter(&event.notice, clock.now());
+                from_store.events().notice_created(letter.notice, event.is_in_digest);
+            }
+        }));
+        *self.view.lock() = Some(view);
+    }
+
+    /// Publishes a notice that is not stored.
+    fn publish(&self, notice: &Notice) {
+        let view = self.view.lock().clone();
+        if let Some(view) = view {
+            view.events().notice_created(notice.clone(), false);
+        }
+    }
+
+    fn links(&self) -> Links {
+        Links(self.parts.webex.clone())
     }
 
     fn certificate_end(&self) -> Option<UnixTime> {
@@ -135,6 +162,7 @@ impl Notices {
                 continue;
             }
             let notice = Notice::new(NoticeType::Test, None, &format!("{} {sink}", now.0), now);
+            self.publish(&notice);
             let why = match sender.send(&notice).await {
                 SinkAnswer::Taken => None,
                 SinkAnswer::Failed { why, .. } | SinkAnswer::TurnedOff { why } => Some(why),

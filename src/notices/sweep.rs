@@ -15,6 +15,7 @@ use crate::domain::time::UnixTime;
 use crate::notices::Notices;
 use crate::store::MetaKey;
 use crate::store::StoreError;
+use crate::store::outbox::SUBSCRIBERS;
 
 /// How often the task checks whether the store can be written.
 const STORE_EVERY: Duration = Duration::from_secs(30);
@@ -150,7 +151,11 @@ impl Notices {
                 }
             }
             (Err(why), before) => {
-                let mut trouble = before.unwrap_or_else(|| StoreTrouble::begun(&why, now));
+                let mut trouble = before.unwrap_or_else(|| {
+                    let trouble = StoreTrouble::begun(&why, now);
+                    self.publish(&trouble.notice);
+                    trouble
+                });
                 self.tell_from_memory(&trouble.notice, &mut trouble.told).await;
                 *failing = Some(trouble);
             }
@@ -176,7 +181,8 @@ impl StoreTrouble {
         let since = self.notice.at;
         let recovered = Notice::new(NoticeType::StoreRecovered, None, &since.0.to_string(), now);
         let recovered = recovered.with("failing_since", since.to_string());
-        let delivered = self.told.iter().map(|sink| (self.notice.id.clone(), sink.clone())).collect();
+        let takers = self.told.iter().cloned().chain([SUBSCRIBERS.to_owned()]);
+        let delivered = takers.map(|taker| (self.notice.id.clone(), taker)).collect();
         let mut news = News { notices: vec![self.notice.clone(), recovered], delivered, ..News::default() };
         news.remember_notices();
         news

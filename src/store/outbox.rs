@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
@@ -45,9 +46,27 @@ pub struct OutboxRules {
     pub now: Now,
 }
 
+/// Receives the events that have become durable, in order. It is called on a thread of the store, so it must be quick.
+pub type PublishEvents = Arc<dyn Fn(&[PublishedEvent]) + Send + Sync>;
+
+/// A notice whose time of holding is over, so that sinks and subscribers get it now.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublishedEvent {
+    /// The notice.
+    pub notice: Notice,
+    /// Whether operators get a digest in place of this notice.
+    pub is_in_digest: bool,
+}
+
+/// The name that [`News::delivered`] has for subscribers of events.
+pub const SUBSCRIBERS: &str = "events";
+
 /// What the tasks and threads of a store share: the settings of the outbox, the notification of senders, and the notices that
 /// wait in memory because the outbox is damaged.
 pub(super) struct OutboxContext {
+    publisher: RwLock<Option<PublishEvents>>,
+    /// Events of the running transaction. They are published when it is durable.
+    events: Mutex<Vec<PublishedEvent>>,
     rules: RwLock<Option<OutboxRules>>,
     news: watch::Sender<()>,
     pub(super) postponed: Postponed,
@@ -55,7 +74,13 @@ pub(super) struct OutboxContext {
 
 impl Default for OutboxContext {
     fn default() -> Self {
-        Self { rules: RwLock::default(), news: watch::Sender::new(()), postponed: Postponed::default() }
+        Self {
+            publisher: RwLock::default(),
+            events: Mutex::default(),
+            rules: RwLock::default(),
+            news: watch::Sender::new(()),
+            postponed: Postponed::default(),
+        }
     }
 }
 
@@ -68,6 +93,36 @@ impl std::fmt::Debug for OutboxContext {
 impl OutboxContext {
     pub(super) fn set_rules(&self, rules: OutboxRules) {
         *self.rules.write() = Some(rules);
+    }
+
+    pub(super) fn set_publisher(&self, publisher: PublishEvents) {
+        *self.publisher.write() = Some(publisher);
+    }
+
+    /// Adds an event of the running transaction.
+    pub(super) fn add_event(&self, notice: impl FnOnce() -> Option<Notice>, is_in_digest: bool) {
+        if self.publisher.read().is_some()
+            && let Some(notice) = notice()
+        {
+            self.events.lock().push(PublishedEvent { notice, is_in_digest });
+        }
+    }
+
+    /// Forgets the events of a transaction that was rolled back.
+    pub(super) fn discard_events(&self) {
+        self.take_events();
+    }
+
+    pub(super) fn take_events(&self) -> Vec<PublishedEvent> {
+        std::mem::take(&mut *self.events.lock())
+    }
+
+    /// Publishes the events of a transaction that is durable.
+    pub(super) fn publish(&self, events: &[PublishedEvent]) {
+        let publisher = self.publisher.read().clone();
+        if let Some(publisher) = publisher.filter(|_| !events.is_empty()) {
+            publisher(events);
+        }
     }
 
     /// The names of all sinks that are set.
@@ -235,6 +290,10 @@ pub struct SinkCounts {
 pub trait OutboxStore: Send + Sync {
     /// Turns the outbox on. Before this call, the store writes no notices.
     fn use_outbox(&self, rules: OutboxRules);
+
+    /// Sets the receiver of events. It gets each notice once, when its time of holding is over. Without any sink nothing is
+    /// held, and there are no digests.
+    fn publish_to(&self, publisher: PublishEvents);
 
     /// Why the outbox cannot be written although the rest of the store can; `None` while it can. Until then notices wait in
     /// memory.

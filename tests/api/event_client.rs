@@ -4,6 +4,7 @@ use reqwest::RequestBuilder;
 use reqwest::Response;
 use serde_json::Value;
 use tokio::time::timeout;
+use webex_tokend::domain::notice::NoticeType;
 use webex_tokend::domain::person::PersonId;
 
 use crate::support::time::HANG_TIMEOUT;
@@ -65,10 +66,21 @@ impl EventStream {
         }
     }
 
+    /// The next event that is neither a heartbeat nor a notice.
     pub(super) async fn next(&mut self) -> Event {
         loop {
             let event = self.next_block().await.expect("the stream has ended");
-            if !event.name.is_empty() {
+            if !event.name.is_empty() && NoticeType::from_word(&event.name).is_none() {
+                return event;
+            }
+        }
+    }
+
+    /// The next notice.
+    pub(super) async fn next_notice(&mut self) -> Event {
+        loop {
+            let event = self.next_block().await.expect("the stream has ended");
+            if NoticeType::from_word(&event.name).is_some() {
                 return event;
             }
         }

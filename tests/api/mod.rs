@@ -7,6 +7,7 @@ mod fairness;
 mod harness;
 mod keys;
 mod logins_and_import;
+mod notice_events;
 mod notices;
 mod openapi;
 mod person_lookup;

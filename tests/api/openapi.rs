@@ -9,6 +9,9 @@ use serde_json::Value;
 use serde_json::json;
 use tokio::time::timeout;
 use webex_tokend::api_types;
+use webex_tokend::domain::notice::Notice;
+use webex_tokend::domain::notice::NoticeType;
+use webex_tokend::domain::time::UnixTime;
 use webex_tokend::http::api::OPENAPI;
 use webex_tokend::http::api::surface;
 
@@ -211,7 +214,7 @@ fn every_field_of_every_type_is_described() {
         notices: Some(tally_of_notices.clone()),
     };
     let finding = api_types::Finding::new(api_types::FindingStatus::Ok, "x", "x");
-    let checked = agree! {
+    let mut checked = agree! {
         api_types::DoctorReport { findings: vec![finding.clone()] } => DoctorReport as Examination,
         finding => Finding,
         tally => StateTally as Tally,
@@ -258,6 +261,11 @@ fn every_field_of_every_type_is_described() {
         entry => HistoryItem,
         day => DailyRefreshes,
     };
+    // The domain writes events, for all sinks alike.
+    let event = Notice::new(NoticeType::Test, None, "1", UnixTime(0)).to_json();
+    let fields = event.as_object().unwrap().len();
+    agrees("Event", &event, |value| value.as_object().unwrap().len() == fields);
+    checked.insert("Event");
     let document = document();
     let described = document["components"]["schemas"].as_object().unwrap();
     assert_eq!(described.keys().map(String::as_str).collect::<BTreeSet<_>>(), checked);

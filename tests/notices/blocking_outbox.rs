@@ -14,6 +14,7 @@ use webex_tokend::store::outbox::NoticePage;
 use webex_tokend::store::outbox::NoticeRecord;
 use webex_tokend::store::outbox::OutboxRules;
 use webex_tokend::store::outbox::OutboxStore;
+use webex_tokend::store::outbox::PublishEvents;
 use webex_tokend::store::outbox::SettledDelivery;
 use webex_tokend::store::outbox::SinkCounts;
 use webex_tokend::store::sqlite::SqliteStore;
@@ -33,6 +34,10 @@ fn blocking<'a, T: Send + 'a>(answer: Answer<'a, T>) -> Answer<'a, T> {
 impl OutboxStore for BlockingOutbox {
     fn use_outbox(&self, rules: OutboxRules) {
         self.0.use_outbox(rules)
+    }
+
+    fn publish_to(&self, publisher: PublishEvents) {
+        self.0.publish_to(publisher)
     }
 
     fn outbox_trouble(&self) -> Option<String> {

@@ -38,6 +38,7 @@ mod model;
 mod outbox;
 mod outbox_dates;
 mod people;
+mod published_events;
 mod restored_backups;
 mod sqlite_faults;
 mod sqlite_files;

@@ -22,6 +22,7 @@ use crate::events::Change;
 use crate::events::EventPosition;
 use crate::events::Events;
 use crate::events::NextEvent;
+use crate::events::NoticeEvent;
 use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
 use crate::http::api::status;
@@ -194,6 +195,7 @@ impl EventStream {
             Change::Breaker => {
                 return Ok(Some(event("breaker", &status::breaker(self.api.0.refresher.pause()))));
             }
+            Change::Notice(event) => return Ok(self.render_notice(&event)),
             Change::Person(person) if self.holder.sees(&person) => person,
             Change::Person(_) => return Ok(None),
         };
@@ -205,6 +207,17 @@ impl EventStream {
                 Err(StreamEnded)
             }
         }
+    }
+
+    /// A notice, if the subscriber may see it. A subscriber that is limited to some persons gets each notice about them, and
+    /// all others get a digest in place of many.
+    fn render_notice(&self, event: &NoticeEvent) -> Option<String> {
+        let NoticeEvent { notice, is_in_digest } = event;
+        let is_visible = match &notice.person {
+            Some(person) => self.holder.sees(&person.id) && !(*is_in_digest && self.holder.sees_all()),
+            None => self.holder.sees_all(),
+        };
+        is_visible.then(|| self::event(notice.kind.word(), &notice.to_json()))
     }
 
     /// Sends a chunk. Fails if the client does not read it in time, or if the subscriber is no longer
@@ -233,7 +246,7 @@ impl EventStream {
 
 /// An event without its end, because the id follows.
 fn event(name: &str, what: &impl Serialize) -> String {
-    // Numbers and text only, so this cannot fail and contains no line break.
+    // Numbers and text only, so this cannot fail. JSON contains no line break, because it escapes those of texts.
     let data = serde_json::to_string(what).unwrap_or_default();
     format!("event: {name}\ndata: {data}\n")
 }

@@ -93,7 +93,11 @@ impl MemoryStore {
     }
 
     fn answer<T: Send + 'static>(&self, work: impl FnOnce(&mut MemoryState) -> T) -> StoreFuture<'_, T> {
-        let done: Result<T, StoreError> = Ok(work(&mut self.lock()));
+        let mut inner = self.lock();
+        let done: Result<T, StoreError> = Ok(work(&mut inner));
+        let events = inner.outbox.context.take_events();
+        inner.outbox.context.publish(&events);
+        drop(inner);
         Box::pin(std::future::ready(done))
     }
 }

@@ -17,19 +17,26 @@ pub(super) trait WorkerJob: Send {
 }
 
 /// Work and the caller that waits for its result.
-pub(super) struct Job<T, F> {
+pub(super) struct Job<T, F, A> {
     work: F,
+    /// Runs on the thread once the changes are durable, even if the caller has left.
+    after_commit: A,
     done: Option<Result<T, StoreError>>,
     reply: oneshot::Sender<Result<T, StoreError>>,
 }
 
-impl<T, F> Job<T, F> {
-    pub(super) fn new(work: F, reply: oneshot::Sender<Result<T, StoreError>>) -> Self {
-        Self { work, done: None, reply }
+impl<T, F, A> Job<T, F, A> {
+    pub(super) fn new(work: F, after_commit: A, reply: oneshot::Sender<Result<T, StoreError>>) -> Self {
+        Self { work, after_commit, done: None, reply }
     }
 }
 
-impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> WorkerJob for Job<T, F> {
+impl<T, F, A> WorkerJob for Job<T, F, A>
+where
+    T: Send,
+    F: FnMut(&Connection) -> Result<T, StoreError> + Send,
+    A: FnOnce(&T) + Send,
+{
     fn run(&mut self, db: &Connection) {
         // A panic ends this piece of work, but not the thread. Without the writer, nothing could be stored any more.
         let done = catch_unwind(AssertUnwindSafe(|| (self.work)(db)));
@@ -46,6 +53,9 @@ impl<T: Send, F: FnMut(&Connection) -> Result<T, StoreError> + Send> WorkerJob f
             Some(done) => done.and_then(|value| committed.map(|()| value)),
             None => Err(committed.err().unwrap_or(StoreError::Closed)),
         };
+        if let Ok(value) = &answer {
+            (self.after_commit)(value);
+        }
         // The caller may have left. The change stays written.
         let _ = self.reply.send(answer);
     }

@@ -104,14 +104,20 @@ impl SqliteStore {
         work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,
     ) -> StoreFuture<'_, T> {
         let (context, mut again) = (self.context.clone(), false);
-        let answer = self.threads.write(move |db| {
+        let publisher = self.context.clone();
+        let with_events = move |db: &Connection| {
             if std::mem::replace(&mut again, true) {
                 // Rows that the failed batch had taken from it are still due.
                 *context.due_queues() = DueQueues::default();
             }
-            work(db, &context)
-        });
-        Box::pin(async move { answer.await.map_err(|why| why.with_path(self.place.path())) })
+            context.outbox.discard_events();
+            work(db, &context).map(|value| (value, context.outbox.take_events()))
+        };
+        let answer =
+            self.threads.write_then(with_events, move |(_, events)| publisher.outbox.publish(events));
+        Box::pin(async move {
+            answer.await.map(|(value, _)| value).map_err(|why| why.with_path(self.place.path()))
+        })
     }
 
     /// Runs a change with what it makes true. A damaged outbox must not cost the change.

@@ -61,7 +61,16 @@ impl Workers {
         &self,
         work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
-        submit(self.writer.as_ref(), work).await
+        self.write_then(work, |_| {}).await
+    }
+
+    /// Runs `after_commit` with the result of `work` once the changes are durable, even if the caller has left by then.
+    pub(super) async fn write_then<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+        after_commit: impl FnOnce(&T) + Send + 'static,
+    ) -> Result<T, StoreError> {
+        submit(self.writer.as_ref(), work, after_commit).await
     }
 
     pub(super) async fn read<T: Send + 'static>(
@@ -77,16 +86,17 @@ impl Workers {
             let _place = &place;
             work.take().map_or(Err(StoreError::Closed), |work| work(db))
         };
-        submit(Some(line.queue()), once).await
+        submit(Some(line.queue()), once, |_| {}).await
     }
 }
 
 async fn submit<T: Send + 'static>(
     to: Option<&mpsc::Sender<Box<dyn WorkerJob>>>,
     work: impl FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    after_commit: impl FnOnce(&T) + Send + 'static,
 ) -> Result<T, StoreError> {
     let (reply, answer) = oneshot::channel();
-    let piece = Box::new(Job::new(work, reply));
+    let piece = Box::new(Job::new(work, after_commit, reply));
     let to = to.ok_or(StoreError::Closed)?;
     to.send(piece).await.map_err(|_| StoreError::Closed)?;
     answer.await.map_err(|_| StoreError::Closed)?

@@ -16,13 +16,20 @@ impl Outbox {
         held.take(digest::FOLD_STEP).collect()
     }
 
-    fn free(&mut self, number: i64, now: UnixTime) {
-        if let Some(kept) = self.notices.get_mut(&number) {
-            kept.held_until = None;
-            kept.persons.clear();
-        }
+    /// Makes a held notice due. `is_in_digest`: operators get a digest in its place.
+    fn free(&mut self, number: i64, is_in_digest: bool, now: UnixTime) {
+        self.end_hold(number, is_in_digest);
         let waiting = self.rows_of(number).filter(|row| row.waits());
         waiting.for_each(|row| (row.next_at, row.planned_at) = (now, now));
+    }
+
+    /// Marks a notice as no longer held, and publishes it. A digest needs its list of persons no more.
+    pub(super) fn end_hold(&mut self, number: i64, is_in_digest: bool) {
+        let Some(kept) = self.notices.get_mut(&number) else { return };
+        kept.persons.clear();
+        if kept.held_until.take().is_some() {
+            self.context.add_event(|| Some(kept.notice.clone()), is_in_digest);
+        }
     }
 
     pub(super) fn release(&mut self, now: UnixTime) -> bool {
@@ -45,7 +52,7 @@ impl Outbox {
         if many || open.is_some() {
             self.fold(kind, open, &all, now);
         } else {
-            self.held(kind, now).into_iter().for_each(|number| self.free(number, now));
+            self.held(kind, now).into_iter().for_each(|number| self.free(number, false, now));
         }
         self.context.changed();
         true
@@ -63,7 +70,7 @@ impl Outbox {
                 self.notices.get(number).and_then(|kept| Some(kept.notice.person.as_ref()?.id.clone())),
             );
             self.deliveries.retain(|(sink, of), _| of != number || sink == PEOPLE_SINK);
-            self.free(*number, now);
+            self.free(*number, true, now);
             if self.rows_of(*number).next().is_none()
                 && let Some(kept) = self.notices.remove(number)
             {

@@ -21,6 +21,7 @@ use crate::store::outbox::MOST_IN_CHAIN;
 use crate::store::outbox::NoticePage;
 use crate::store::outbox::NoticeRecord;
 use crate::store::outbox::OutboxContext;
+use crate::store::outbox::SUBSCRIBERS;
 use crate::store::outbox::SettledDelivery;
 use crate::store::outbox::SinkCounts;
 use std::collections::BTreeMap;
@@ -97,7 +98,12 @@ impl Outbox {
 
     fn add(&mut self, notice: &Notice, news: &News) -> bool {
         let sinks = self.context.sinks_for(notice);
-        if sinks.is_empty() || self.ids.contains_key(&notice.id) {
+        let is_unpublished = || (!news.is_delivered(notice, SUBSCRIBERS)).then(|| notice.clone());
+        if sinks.is_empty() {
+            self.context.add_event(is_unpublished, false);
+            return false;
+        }
+        if self.ids.contains_key(&notice.id) {
             return false;
         }
         let held_until = digest::is_held(notice).then(|| notice.at + digest::HOLD);
@@ -105,6 +111,9 @@ impl Outbox {
         let number = self.insert(notice.clone(), held_until, (&sinks, next_at));
         for row in self.rows_of(number).filter(|row| news.is_delivered(notice, &row.delivery.sink)) {
             row.done(DeliveryState::Sent, None, notice.at);
+        }
+        if held_until.is_none() {
+            self.context.add_event(is_unpublished, false);
         }
         true
     }
@@ -281,10 +290,7 @@ impl Outbox {
                 row.plan(now, false);
             }
         }
-        if let Some(kept) = self.notices.get_mut(&number) {
-            kept.held_until = None;
-            kept.persons.clear();
-        }
+        self.end_hold(number, false);
         self.context.changed();
         // Every sink that is set has a waiting delivery now.
         Some(sinks.len())

@@ -27,6 +27,7 @@ use crate::store::outbox::NoticePage;
 use crate::store::outbox::NoticeRecord;
 use crate::store::outbox::OutboxRules;
 use crate::store::outbox::OutboxStore;
+use crate::store::outbox::PublishEvents;
 use crate::store::outbox::SettledDelivery;
 use crate::store::outbox::SinkCounts;
 use tokio::sync::watch;
@@ -145,6 +146,10 @@ impl MemoryState {
 impl OutboxStore for MemoryStore {
     fn use_outbox(&self, rules: OutboxRules) {
         self.lock().outbox.context.set_rules(rules);
+    }
+
+    fn publish_to(&self, publisher: PublishEvents) {
+        self.lock().outbox.context.set_publisher(publisher);
     }
 
     fn outbox_trouble(&self) -> Option<String> {

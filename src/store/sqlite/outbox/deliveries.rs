@@ -243,7 +243,7 @@ pub(super) fn resend(
     let sql = "UPDATE deliveries SET next_at = ?2, planned_at = ?2, postponed = 0 WHERE notice = ?1 AND state = 'waiting' \
          AND claimed = 0 AND next_at > ?2 AND sink IN (SELECT value FROM json_each(?3))";
     db.prepare_cached(sql)?.execute(params![number, now.0, sinks])?;
-    held::end_hold(db, number)?;
+    held::end_hold(db, context, (number, false))?;
     let sql = "SELECT count(*) FROM deliveries WHERE notice = ?1 AND state = 'waiting' \
          AND sink IN (SELECT value FROM json_each(?2))";
     let told: i64 = db.prepare_cached(sql)?.query_row(params![number, sinks], |row| row.get(0))?;

@@ -21,14 +21,14 @@ pub(super) fn release(db: &Connection, context: &QueryContext, now: UnixTime) ->
     let due: Option<String> = db.prepare_cached(sql)?.query_row([now.0], |row| row.get(0)).optional()?;
     let Some(kind) = due.as_deref().and_then(NoticeType::from_word) else { return Ok(false) };
     if kind == NoticeType::Digest {
-        release_due(db, kind, now)?;
+        release_due(db, context, kind, now)?;
         return Ok(true);
     }
     let open = open_digest(db, kind)?;
     if open.is_some() || has_many(db, kind)? {
         fold(db, context, kind, open, now)?;
     } else {
-        release_due(db, kind, now)?;
+        release_due(db, context, kind, now)?;
     }
     context.outbox.changed();
     Ok(true)
@@ -44,9 +44,14 @@ fn has_many(db: &Connection, kind: NoticeType) -> Result<bool, StoreError> {
 }
 
 /// Makes the held notices of this type due whose time is over.
-fn release_due(db: &Connection, kind: NoticeType, now: UnixTime) -> Result<(), StoreError> {
+fn release_due(
+    db: &Connection,
+    context: &QueryContext,
+    kind: NoticeType,
+    now: UnixTime,
+) -> Result<(), StoreError> {
     for number in held(db, kind, now)? {
-        free(db, number, now)?;
+        free(db, context, (number, false), now)?;
     }
     Ok(())
 }
@@ -60,16 +65,30 @@ fn held(db: &Connection, kind: NoticeType, until: UnixTime) -> Result<Vec<i64>, 
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn free(db: &Connection, number: i64, now: UnixTime) -> Result<(), StoreError> {
-    end_hold(db, number)?;
+/// Makes a held notice due. `is_in_digest`: operators get a digest in its place.
+fn free(
+    db: &Connection,
+    context: &QueryContext,
+    (number, is_in_digest): (i64, bool),
+    now: UnixTime,
+) -> Result<(), StoreError> {
+    end_hold(db, context, (number, is_in_digest))?;
     let sql = "UPDATE deliveries SET next_at = ?2, planned_at = ?2 WHERE notice = ?1 AND state = 'waiting'";
     db.prepare_cached(sql)?.execute(params![number, now.0])?;
     Ok(())
 }
 
-/// Marks a notice as no longer held. A digest needs its list of persons no more.
-pub(super) fn end_hold(db: &Connection, number: i64) -> Result<(), StoreError> {
-    db.prepare_cached("UPDATE notices SET held_until = NULL WHERE number = ?1")?.execute([number])?;
+/// Marks a notice as no longer held, and publishes it. A digest needs its list of persons no more.
+pub(super) fn end_hold(
+    db: &Connection,
+    context: &QueryContext,
+    (number, is_in_digest): (i64, bool),
+) -> Result<(), StoreError> {
+    let sql = "UPDATE notices SET held_until = NULL WHERE number = ?1 AND held_until IS NOT NULL";
+    if db.prepare_cached(sql)?.execute([number])? > 0 {
+        let notice = listing::notice(db, number)?;
+        context.outbox.add_event(|| notice, is_in_digest);
+    }
     db.prepare_cached("DELETE FROM digest_persons WHERE digest = ?1")?.execute([number])?;
     Ok(())
 }
@@ -102,7 +121,7 @@ fn fold(
         persons += db.prepare_cached(sql)?.execute(params![number, joined])?;
         let sql = "DELETE FROM deliveries WHERE notice = ?1 AND sink <> ?2";
         db.prepare_cached(sql)?.execute(params![joined, PEOPLE_SINK])?;
-        free(db, *joined, now)?;
+        free(db, context, (*joined, true), now)?;
         let sql = "DELETE FROM notices WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = ?1)";
         db.prepare_cached(sql)?.execute([joined])?;
     }

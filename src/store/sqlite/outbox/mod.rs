@@ -23,6 +23,7 @@ use crate::store::outbox::NoticePage;
 use crate::store::outbox::NoticeRecord;
 use crate::store::outbox::OutboxRules;
 use crate::store::outbox::OutboxStore;
+use crate::store::outbox::PublishEvents;
 use crate::store::outbox::SettledDelivery;
 use crate::store::outbox::SinkCounts;
 use crate::store::sqlite::context::QueryContext;
@@ -73,6 +74,10 @@ impl SqliteStore {
 impl OutboxStore for SqliteStore {
     fn use_outbox(&self, rules: OutboxRules) {
         self.context.outbox.set_rules(rules);
+    }
+
+    fn publish_to(&self, publisher: PublishEvents) {
+        self.context.outbox.set_publisher(publisher);
     }
 
     fn outbox_trouble(&self) -> Option<String> {

@@ -14,6 +14,7 @@ use crate::domain::person::Email;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::StoreError;
+use crate::store::outbox::SUBSCRIBERS;
 use crate::store::sqlite::context::QueryContext;
 
 /// Writes the notices and history entries of a change. Returns the number of new notices.
@@ -45,7 +46,9 @@ fn add(
     (notice, news): (&Notice, &News),
 ) -> Result<bool, StoreError> {
     let sinks = context.outbox.sinks_for(notice);
+    let is_unpublished = || (!news.is_delivered(notice, SUBSCRIBERS)).then(|| notice.clone());
     if sinks.is_empty() {
+        context.outbox.add_event(is_unpublished, false);
         return Ok(false);
     }
     let held_until = digest::is_held(notice).then(|| notice.at + digest::HOLD);
@@ -55,6 +58,9 @@ fn add(
     let sql = "UPDATE deliveries SET state = 'sent', done_at = ?3 WHERE sink = ?1 AND notice = ?2";
     for sink in sinks.iter().filter(|sink| news.is_delivered(notice, sink)) {
         db.prepare_cached(sql)?.execute(params![sink, number, notice.at.0])?;
+    }
+    if held_until.is_none() {
+        context.outbox.add_event(is_unpublished, false);
     }
     Ok(true)
 }
