@@ -13,7 +13,7 @@ use crate::config::source::SettingsSource;
 use crate::domain::secret::Secret;
 use crate::http::server::certificate::open_pem;
 use crate::http::server::certificate::read_pem;
-use crate::webex::transport::check_roots;
+use crate::webex::check_roots;
 
 /// Maximum size of a file with a secret.
 const SECRET_FILE_MAX: u64 = 64 * 1024;

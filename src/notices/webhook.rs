@@ -51,7 +51,7 @@ impl Webhook {
             ("webhook-signature", signature),
             ("content-type", "application/json".to_owned()),
         ];
-        let url = self.settings.url.expose().to_owned();
+        let url = self.settings.url.clone();
         let call = WebexRequest { url, payload: Payload::Signed { headers, body } };
         let raw = match timeout(LIMIT, self.transport.send(call)).await {
             Ok(Ok(raw)) => raw,

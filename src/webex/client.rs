@@ -142,7 +142,8 @@ impl Webex {
     }
 
     pub(super) async fn call(&self, path: &str, payload: Payload) -> Result<RawResponse, ResponseError> {
-        self.transport.send(WebexRequest { url: format!("{}{path}", self.integration.base), payload }).await
+        let url = Secret::new(format!("{}{path}", self.integration.base));
+        self.transport.send(WebexRequest { url, payload }).await
     }
 
     pub(super) async fn send_token_request(&self, path: &str, payload: Payload) -> TokenReply {

@@ -1,22 +1,20 @@
 //! Sends single requests to Webex, with limits: 10 s to connect, 40 s in total, 1 MiB, no redirects.
 
-use std::fmt::Write as _;
 use std::future::Future;
 use std::pin::Pin;
 use std::pin::pin;
 use std::time::Duration;
 
-use reqwest::Certificate;
 use reqwest::Client;
 use reqwest::NoProxy;
 use reqwest::redirect::Policy;
-use rustls::RootCertStore;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use tokio::time::sleep;
+use tokio::time::timeout;
 
 use crate::domain::secret::Secret;
 use crate::webex::proxy::Proxy;
+use crate::webex::roots::chain;
+use crate::webex::roots::roots;
 
 /// Time limit for connecting.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -33,11 +31,15 @@ const ARRIVED: Duration = Duration::from_secs(2);
 /// thousand.
 const MAX_BODY: usize = 1024 * 1024;
 
+/// Maximum size of a body that is read without being used, and the time for that.
+const MAX_DISCARDED: usize = 64 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// A request.
 #[derive(Clone, Debug)]
 pub struct WebexRequest {
-    /// The whole URL; it contains no secret.
-    pub url: String,
+    /// The whole URL. The one of a webhook may contain a key of its receiver.
+    pub url: Secret,
     /// The payload. A form or JSON makes it a POST, a bearer token alone a GET.
     pub payload: Payload,
 }
@@ -175,20 +177,21 @@ impl HttpTransport {
     }
 
     async fn send_once(&self, call: WebexRequest) -> Result<RawResponse, ResponseError> {
+        let url = call.url.expose();
         let request = match &call.payload {
-            Payload::Form(fields) => self.0.post(&call.url).form(&pairs(fields)),
+            Payload::Form(fields) => self.0.post(url).form(&pairs(fields)),
             // reqwest marks the header as sensitive, as it does for the bearer token, so it is neither
             // printed nor indexed.
             Payload::BasicForm { user, password, fields } => {
-                self.0.post(&call.url).basic_auth(user, Some(password.expose())).form(&pairs(fields))
+                self.0.post(url).basic_auth(user, Some(password.expose())).form(&pairs(fields))
             }
-            Payload::Bearer(token) => self.0.get(&call.url).bearer_auth(token.expose()),
+            Payload::Bearer(token) => self.0.get(url).bearer_auth(token.expose()),
             Payload::Signed { headers, body } => {
-                let post = self.0.post(&call.url).body(body.clone());
+                let post = self.0.post(url).body(body.clone());
                 headers.iter().fold(post, |post, (name, value)| post.header(*name, value))
             }
             Payload::Json { token, body } => {
-                let post = self.0.post(&call.url).bearer_auth(token.expose());
+                let post = self.0.post(url).bearer_auth(token.expose());
                 post.header("content-type", "application/json").body(body.clone())
             }
         };
@@ -200,6 +203,11 @@ impl HttpTransport {
             tracking_id: header("trackingid"),
             body: Vec::new(),
         };
+        if matches!(call.payload, Payload::Signed { .. }) {
+            // Only the status says whether a notice was accepted, so a long body or a broken one changes nothing.
+            let _ = timeout(DISCARD_TIMEOUT, discard_body(&mut response)).await;
+            return Ok(raw);
+        }
         while let Some(chunk) = response.chunk().await.map_err(no_answer)? {
             if raw.body.len() + chunk.len() > MAX_BODY {
                 return Err(ResponseError(format!("the response is longer than {MAX_BODY} bytes")));
@@ -210,29 +218,14 @@ impl HttpTransport {
     }
 }
 
-/// Checks that `pem` contains certificates, and that a TLS client can trust each of them.
-///
-/// # Errors
-/// An explanation that quotes nothing of the content.
-pub fn check_roots(pem: &[u8]) -> Result<(), String> {
-    roots(pem).map(drop)
-}
-
-/// The certificates in a PEM file, each validated. Otherwise the client would report a bad one as a problem
-/// of the system's roots.
-fn roots(pem: &[u8]) -> Result<Vec<Certificate>, String> {
-    let mut roots = Vec::new();
-    for (number, der) in (1..).zip(CertificateDer::pem_slice_iter(pem)) {
-        let wrong = |why: &dyn std::fmt::Display| {
-            format!(
-                "certificate {number} in the file cannot be used ({why}); remove it, or add the complete one"
-            )
-        };
-        let der = der.map_err(|e| wrong(&e))?;
-        RootCertStore::empty().add(der.clone()).map_err(|e| wrong(&e))?;
-        roots.push(Certificate::from_der(&der).map_err(|e| wrong(&chain(&e)))?);
+/// Reads the start of a body that is not used, so that the connection can be used again if the body is short.
+async fn discard_body(response: &mut reqwest::Response) {
+    let mut left = MAX_DISCARDED;
+    while let Ok(Some(chunk)) = response.chunk().await
+        && chunk.len() <= left
+    {
+        left -= chunk.len();
     }
-    if roots.is_empty() { Err("the file contains no certificate".to_owned()) } else { Ok(roots) }
 }
 
 impl Transport for HttpTransport {
@@ -276,17 +269,6 @@ fn no_answer(error: reqwest::Error) -> ResponseError {
         "the connection broke"
     };
     ResponseError(format!("{kind} ({})", chain(&error)))
-}
-
-/// An error with its causes, because reqwest's own texts omit the details.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        let _ = write!(text, ": {next}");
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]
@@ -346,8 +328,10 @@ mod tests {
             // Blocks the only thread of the runtime, with its timers and sockets.
             stopped.into_iter().for_each(block);
         };
-        let (answer, ()) =
-            tokio::join!(in_time(LIMIT, transport.send_once(WebexRequest { url, payload })), stop);
+        let (answer, ()) = tokio::join!(
+            in_time(LIMIT, transport.send_once(WebexRequest { url: Secret::new(url), payload })),
+            stop
+        );
         answer
     }
 

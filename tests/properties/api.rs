@@ -242,7 +242,7 @@ fn grant(name: &str, display_name: &str) -> Grant {
 fn script(call: &WebexRequest) -> Option<RawResponse> {
     let body = match call.payload {
         Payload::Bearer(_) => "{\"id\":\"ada\",\"emails\":[\"ada@example.com\"]}".to_owned(),
-        _ if call.url.ends_with("/device/authorize") => format!(
+        _ if call.url.expose().ends_with("/device/authorize") => format!(
             "{{\"device_code\":\"client-{SECRET_MARK}\",\"user_code\":\"123456\",\"verification_uri\":\"https://webex.example/verify\"}}"
         ),
         _ => format!(

@@ -134,7 +134,7 @@ impl Transport for ModelTransport {
 
 impl ModelTransport {
     async fn carry(&self, call: WebexRequest) -> Result<RawResponse, ResponseError> {
-        let path = call.url.split_once("//webex.test").unwrap().1;
+        let path = call.url.expose().split_once("//webex.test").unwrap().1;
         let request = match &call.payload {
             Payload::Form(fields) => form(path, fields),
             Payload::BasicForm { user, password, fields } => {
