@@ -8,13 +8,13 @@ mod sender;
 pub mod settings;
 pub mod signature;
 pub mod sink;
+mod store_outage;
 mod sweep;
 pub mod text;
 pub mod webex_sinks;
 pub mod webhook;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
@@ -101,7 +101,7 @@ impl Notices {
         let sender = |sink: Arc<dyn Sink>| {
             let links = Links(parts.webex.clone());
             let (outbox, clock) = (parts.outbox.clone(), parts.clock.clone());
-            Arc::new(Sender { sink, outbox, clock, links, off: AtomicBool::new(false) })
+            Arc::new(Sender { sink, outbox, clock, links, off: Mutex::default() })
         };
         let senders = sinks.into_iter().map(sender).collect();
         Self { parts, senders, certificate_end: Mutex::new(None), view: Mutex::new(None) }
@@ -146,6 +146,7 @@ impl Notices {
         for sender in &self.senders {
             tasks.spawn("notices of one sink", sender.clone().run(tasks.stopping()));
         }
+        tasks.spawn("check of the store for notices", self.clone().watch_store(tasks.stopping()));
         tasks.spawn("periodic check for notices", self.clone().sweep(tasks.stopping()));
     }
 
@@ -180,11 +181,11 @@ impl Notices {
         tests
     }
 
-    /// Sends a notice that cannot be stored to every sink for operators that is not in `told`, and adds the sinks that accept
+    /// Sends a notice that cannot be stored to every sink for operators that is not in `accepted_by`, and adds the sinks that accept
     /// it. Sends to all of them at the same time, so that a sink that does not answer delays no other.
-    async fn tell_from_memory(&self, notice: &Notice, told: &mut Vec<String>) {
+    async fn send_unstored(&self, notice: &Notice, accepted_by: &mut Vec<String>) {
         let mut sending = JoinSet::new();
-        let is_told = |sink: &str| told.iter().any(|other| other == sink);
+        let is_told = |sink: &str| accepted_by.iter().any(|other| other == sink);
         let senders = self.senders.iter().filter(|sender| sender.sink.is_for_operators());
         for sender in senders.filter(|sender| !is_told(sender.sink.name())) {
             let (sender, notice) = (sender.clone(), notice.clone());
@@ -192,7 +193,7 @@ impl Notices {
         }
         while let Some(sent) = sending.join_next().await {
             if let Ok((SinkAnswer::Taken, sink)) = sent {
-                told.push(sink);
+                accepted_by.push(sink);
             }
         }
     }

@@ -2,10 +2,10 @@
 //! a sink that does not work delays no other.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use parking_lot::MutexGuard;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tokio::time::timeout;
@@ -54,8 +54,9 @@ pub(super) struct Sender {
     pub(super) outbox: Arc<dyn OutboxStore>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) links: Links,
-    /// Whether the receiver has turned the sink off. A test that succeeds turns it on again.
-    pub(super) off: AtomicBool,
+    /// Whether the receiver has turned the sink off; `None` until it was read from the store. A test that succeeds turns it on
+    /// again.
+    pub(super) off: Mutex<Option<bool>>,
 }
 
 /// What the sender knows about the state of the sink.
@@ -98,20 +99,27 @@ impl Sender {
 
     /// Whether the receiver has turned this sink off, and the operator has not set another target since.
     pub(super) async fn is_off(&self) -> bool {
+        if let Some(off) = *self.off() {
+            return off;
+        }
         let (topic, state) = self.off_state();
-        self.outbox.topic(topic).await.is_ok_and(|kept| kept.as_ref() == Some(&state))
+        let Ok(stored) = self.outbox.topic(topic).await else { return false };
+        *self.off().get_or_insert(stored.as_ref() == Some(&state))
+    }
+
+    fn off(&self) -> MutexGuard<'_, Option<bool>> {
+        self.off.lock()
     }
 
     pub(super) async fn turn(&self, off: bool) -> Result<(), StoreError> {
         let (topic, state) = self.off_state();
         let state = if off { state } else { "on".to_owned() };
-        self.off.store(off, Ordering::Relaxed);
+        *self.off() = Some(off);
         self.outbox.tell_once(topic, state, Default::default()).await.map(drop)
     }
 
     /// Runs until the daemon stops. Notices that are being sent by then are finished.
     pub(super) async fn run(self: Arc<Self>, stopping: CancellationToken) {
-        self.off.store(self.is_off().await, Ordering::Relaxed);
         let mut condition = Condition::default();
         // The operator may have restarted the daemon to repair the sink, so all waiting deliveries are tried now.
         self.pull_all(&stopping).await;
@@ -236,7 +244,7 @@ impl Sender {
     /// Sends the notices of one chain, one after the other. If the sink itself fails, the rest of the chain fails without being
     /// sent. If the daemon stops, the rest is released.
     async fn send_chain(&self, chain: Vec<DeliveryClaim>, stopping: &CancellationToken) -> Shown {
-        let is_off = self.off.load(Ordering::Relaxed);
+        let is_off = self.is_off().await;
         let mut shown = Shown::Nothing;
         let mut blocked: Option<(String, Option<Duration>)> = None;
         let mut chain = chain.into_iter();

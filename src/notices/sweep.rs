@@ -1,5 +1,4 @@
-//! A periodic task. It looks for events that no change to the store reports: those that depend on the time alone, and failures
-//! of the store itself.
+//! A periodic task. It looks for events that no change to the store reports: those that depend on the time alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +14,9 @@ use crate::domain::time::UnixTime;
 use crate::notices::Notices;
 use crate::store::MetaKey;
 use crate::store::StoreError;
-use crate::store::outbox::SUBSCRIBERS;
 
-/// How often the task checks whether the store can be written.
-const STORE_EVERY: Duration = Duration::from_secs(30);
+/// How often the task looks for tokens at risk while refreshes pause.
+const TURN: Duration = Duration::from_secs(30);
 
 /// The other checks run once in this many turns, which is every ten minutes.
 const TURNS: u32 = 20;
@@ -37,10 +35,8 @@ const DAY: Duration = Duration::from_secs(86_400);
 impl Notices {
     /// Runs until the daemon stops.
     pub(super) async fn sweep(self: Arc<Self>, stopping: CancellationToken) {
-        let mut failing = None;
         let mut turn = 0;
         while !stopping.is_cancelled() {
-            self.watch_store(&mut failing).await;
             self.write_postponed(&stopping).await;
             if let Err(why) = self.watch_paused_refreshes(&stopping).await {
                 log::log!(why.log_level(), "notices: cannot look for tokens at risk: {why}");
@@ -56,7 +52,7 @@ impl Notices {
             turn = turn.wrapping_add(1);
             tokio::select! {
                 () = stopping.cancelled() => {}
-                () = sleep(STORE_EVERY) => {}
+                () = sleep(TURN) => {}
             }
         }
     }
@@ -64,7 +60,7 @@ impl Notices {
     /// Looks for consents that end soon, checks the certificate, and removes old notices and history.
     async fn look_around(&self, stopping: &CancellationToken) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
-        loop {
+        while !stopping.is_cancelled() {
             let persons = self.parts.outbox.expiring_candidates(now, STEP).await?;
             let mut told = 0;
             for person in persons.into_iter().take_while(|_| !stopping.is_cancelled()) {
@@ -132,59 +128,5 @@ impl Notices {
                 Ok(_) => {}
             }
         }
-    }
-
-    /// Checks whether the store can be written. If not, the notice of that cannot be stored either, so it is sent to each sink
-    /// from memory until the sink accepts it. When the store can be written again, the notices of the failure and of its end
-    /// are stored, for the history and for the sinks that have not accepted them yet.
-    async fn watch_store(&self, failing: &mut Option<StoreTrouble>) {
-        let now = self.parts.clock.now();
-        match (self.parts.grants.check_writable().await, failing.take()) {
-            (Ok(()), None) => {}
-            (Ok(()), Some(trouble)) => {
-                if let Err(why) = self.parts.outbox.tell(trouble.ended(now)).await {
-                    log::log!(
-                        why.log_level(),
-                        "notices: cannot store yet that the store failed for a time: {why}"
-                    );
-                    *failing = Some(trouble);
-                }
-            }
-            (Err(why), before) => {
-                let mut trouble = before.unwrap_or_else(|| {
-                    let trouble = StoreTrouble::begun(&why, now);
-                    self.publish(&trouble.notice);
-                    trouble
-                });
-                self.tell_from_memory(&trouble.notice, &mut trouble.told).await;
-                *failing = Some(trouble);
-            }
-        }
-    }
-}
-
-/// A period in which the store cannot be written.
-struct StoreTrouble {
-    notice: Notice,
-    /// The sinks that have accepted the notice.
-    told: Vec<String>,
-}
-
-impl StoreTrouble {
-    fn begun(why: &StoreError, now: UnixTime) -> Self {
-        let notice = Notice::new(NoticeType::StoreFailing, None, &now.0.to_string(), now);
-        Self { notice: notice.with("reason", why.to_string()), told: Vec::new() }
-    }
-
-    /// The notices to store when the store can be written again at `now`.
-    fn ended(&self, now: UnixTime) -> News {
-        let since = self.notice.at;
-        let recovered = Notice::new(NoticeType::StoreRecovered, None, &since.0.to_string(), now);
-        let recovered = recovered.with("failing_since", since.to_string());
-        let takers = self.told.iter().cloned().chain([SUBSCRIBERS.to_owned()]);
-        let delivered = takers.map(|taker| (self.notice.id.clone(), taker)).collect();
-        let mut news = News { notices: vec![self.notice.clone(), recovered], delivered, ..News::default() };
-        news.remember_notices();
-        news
     }
 }

@@ -1,7 +1,6 @@
 //! The sinks that send Webex messages through the operator's bot: to operators, and to persons about their own consent.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::domain::grant::GrantStatus;
 use crate::domain::notice::Notice;
@@ -18,12 +17,10 @@ use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::outbox::OutboxStore;
 use crate::store::outbox::PEOPLE_SINK;
+use crate::store::outbox::PERSON_MESSAGE_INTERVAL;
 use crate::webex::MessageRecipient;
 use crate::webex::MessageRefused;
 use crate::webex::Webex;
-
-/// Minimum time between two messages to one person.
-const ONCE_IN: Duration = Duration::from_secs(86_400);
 
 /// What a message came to. `only_recipient`: the sink has no other recipient, so each failure is the sink's.
 fn answer_to(sent: Result<(), MessageRefused>, only_recipient: bool) -> SinkAnswer {
@@ -101,9 +98,9 @@ impl PeopleMessages {
         let Some(person) = &letter.notice.person else { return SinkAnswer::Outdated };
         let last = self.outbox.last_sent(PEOPLE_SINK.to_owned(), person.id.clone()).await;
         match last {
-            Ok(Some(last)) if last <= letter.now && letter.now < last + ONCE_IN => {
+            Ok(Some(last)) if last <= letter.now && letter.now < last + PERSON_MESSAGE_INTERVAL => {
                 let why = "this person got a message less than a day ago".to_owned();
-                return SinkAnswer::Postponed { until: last + ONCE_IN, why };
+                return SinkAnswer::Postponed { until: last + PERSON_MESSAGE_INTERVAL, why };
             }
             Ok(_) => {}
             Err(why) => return SinkAnswer::sink_failed(why.to_string()),

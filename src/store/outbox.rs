@@ -22,6 +22,9 @@ pub const PEOPLE_SINK: &str = "people";
 /// How long notices without waiting deliveries are kept, in days, so that operators can read them.
 pub const KEEP_DONE_DAYS: u32 = 30;
 
+/// Minimum time between two messages to one person. A notice that a person got is kept for so long in any case.
+pub const PERSON_MESSAGE_INTERVAL: Duration = Duration::from_secs(86_400);
+
 /// Maximum number of notices that are kept, apart from those with waiting deliveries.
 pub const MOST_DONE: u64 = 20_000;
 
@@ -316,6 +319,12 @@ pub trait OutboxStore: Send + Sync {
 
     /// The stored state of a topic.
     fn topic(&self, topic: String) -> StoreFuture<'_, Option<String>>;
+
+    /// Stores a short text beside the database, where it can be written while the database cannot. An empty text removes it.
+    fn set_outage_note(&self, text: String) -> StoreFuture<'_, ()>;
+
+    /// The text of [`OutboxStore::set_outage_note`], if there is one.
+    fn outage_note(&self) -> StoreFuture<'_, Option<String>>;
 
     /// Up to `limit` persons whose consent may need a new `consent.expiring`.
     fn expiring_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>>;

@@ -64,6 +64,14 @@ impl OutboxStore for BlockingOutbox {
         blocking(self.0.topic(topic))
     }
 
+    fn set_outage_note(&self, text: String) -> Answer<'_, ()> {
+        blocking(self.0.set_outage_note(text))
+    }
+
+    fn outage_note(&self) -> Answer<'_, Option<String>> {
+        blocking(self.0.outage_note())
+    }
+
     fn expiring_candidates(&self, now: UnixTime, limit: u32) -> Answer<'_, Vec<PersonId>> {
         blocking(self.0.expiring_candidates(now, limit))
     }

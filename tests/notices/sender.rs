@@ -4,10 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::sleep;
+use webex_tokend::domain::notice::delivery::DeliveryState;
+use webex_tokend::notices::NoticePage;
 use webex_tokend::notices::sink::SinkAnswer;
+use webex_tokend::store::memory::MemoryStore;
 
+use crate::notices::blocking_outbox::BlockingOutbox;
 use crate::notices::world::Telling;
 use crate::notices::world::TestSink;
+use crate::store::fixtures::StoreDir;
+use crate::support::time::DAY;
+use crate::support::virtual_time::START;
+use crate::support::virtual_time::WallClock;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SECOND: Duration = Duration::from_secs(1);
@@ -56,6 +64,32 @@ async fn a_success_that_began_before_a_429_does_not_end_its_wait() {
     assert_eq!((sink.versions("slow"), sink.tries()), (vec![1], 2));
     sleep(2 * MINUTE).await;
     assert_eq!(sink.taken().len(), 2);
+}
+
+/// The outage is shorter than the lease of the delivery.
+#[tokio::test(start_paused = true)]
+async fn an_outcome_that_the_store_refuses_for_two_minutes_is_stored_and_the_event_is_not_sent_again() {
+    let (dir, sink, clock) = (StoreDir::new(), TestSink::new("webhook"), Arc::new(WallClock::new(START)));
+    let store = Arc::new(BlockingOutbox(dir.open_now(START)));
+    let telling = Telling::with_outbox(store, Arc::new(MemoryStore::new()), clock, &[&sink]);
+    let refuse =
+        "CREATE TRIGGER refuse BEFORE UPDATE OF state ON deliveries BEGIN SELECT RAISE(ABORT, 'no'); END";
+    dir.other_connection().execute_batch(refuse).unwrap();
+    telling.tell_at_once(1).await;
+    sleep(Duration::from_secs(120)).await;
+    assert_eq!(sink.words(), ["key.created"]);
+    assert_eq!(states(&telling).await, [DeliveryState::Waiting]);
+    dir.other_connection().execute_batch("DROP TRIGGER refuse").unwrap();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(states(&telling).await, [DeliveryState::Sent]);
+    sleep(DAY).await;
+    assert_eq!(sink.tries(), 1);
+}
+
+async fn states(telling: &Telling) -> Vec<DeliveryState> {
+    let page = NoticePage { before: None, limit: 10, failed_only: false };
+    let listed = telling.store.notices(page).await.unwrap();
+    listed.iter().flat_map(|record| record.deliveries.iter().map(|delivery| delivery.state)).collect()
 }
 
 #[tokio::test(start_paused = true)]

@@ -64,6 +64,26 @@ async fn a_store_that_could_not_be_written_is_told_to_each_sink_once_and_kept_as
     assert_eq!(ids(&well.taken()), ids(&down.taken()), "one fact has one id at every sink");
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_outage_of_the_store_that_a_restart_interrupts_has_one_begin_and_one_end() {
+    let sink = TestSink::new("webhook");
+    let memory = Arc::new(MemoryStore::new());
+    let grants = FaultyStore::with_store(memory.clone());
+    let telling = Telling::with_grants(grants.clone(), memory.clone(), &[&sink]);
+    grants.fail(&[StoreOp::Prove], StoreError::Full);
+    sleep(5 * MINUTE).await;
+    let telling = telling.restart_with_grants(grants.clone()).await;
+    sleep(5 * MINUTE).await;
+    assert_eq!(sink.words(), ["store.failing"], "the second process knows that the first has sent it");
+    let telling = telling.restart().await;
+    sleep(5 * MINUTE).await;
+    assert_eq!(sink.words(), ["store.failing", "store.recovered"]);
+    assert_eq!(history(&memory).await, ["store.failing", "store.recovered"]);
+    let _telling = telling.restart().await;
+    sleep(5 * MINUTE).await;
+    assert_eq!(sink.words().len(), 2);
+}
+
 /// Refreshes pause, so no refresh of this grant fails. The periodic check finds that its token has little life left.
 #[tokio::test(start_paused = true)]
 async fn tokens_at_risk_while_all_refreshes_pause_are_told_once_each() {

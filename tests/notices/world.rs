@@ -211,6 +211,14 @@ impl Telling {
         Self::on(self.memory.clone(), self.clock.clone(), &sinks)
     }
 
+    /// Like [`Telling::restart`], with this store for the grants.
+    pub(super) async fn restart_with_grants(self, grants: Arc<dyn Store>) -> Self {
+        self.tasks.stop();
+        self.tasks.drained().await;
+        let sinks = self.sinks.iter().collect::<Vec<_>>();
+        Self::of(self.memory.clone(), grants, self.memory.clone(), self.clock.clone(), &sinks)
+    }
+
     /// Corrects stored dates, as the event loop does after the clock was set back.
     pub(super) async fn correct_stored_dates(&self) {
         let now = self.clock.now();

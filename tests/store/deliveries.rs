@@ -12,8 +12,10 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::outbox::DeliveryAsk;
 use webex_tokend::store::outbox::DeliveryClaim;
 use webex_tokend::store::outbox::DeliveryOutcome;
+use webex_tokend::store::outbox::PEOPLE_SINK;
 
 use crate::store::fixtures::at;
+use crate::store::fixtures::person;
 use crate::store::outbox::Whole;
 use crate::store::outbox::claims;
 use crate::store::outbox::claims_by;
@@ -195,3 +197,21 @@ both_stores!(the_same_notices_told_again_become_another_digest, async |store: Ar
     assert_ne!(ids[0], ids[1], "a receiver that drops duplicates gets both");
     assert_eq!(claims_by(&*store, "webhook", UnixTime::NEVER, at(9000)).await, []);
 });
+
+both_stores!(
+    the_last_message_to_a_person_is_known_for_a_day_however_old_its_notice_is,
+    async |store: Arc<dyn Whole>| {
+        told_to(&*store, &[PEOPLE_SINK]);
+        let notice = Notice { kind: NoticeType::ConsentNeeded, ..notice_of("ada", 1, 0) };
+        store.tell(News::of(notice)).await.unwrap();
+        let day = 86_400;
+        release_all(&*store, at(40 * day)).await;
+        let claim = claims(&*store, PEOPLE_SINK, at(40 * day)).await;
+        settle(&*store, PEOPLE_SINK, &claim[0], DeliveryOutcome::Sent, at(40 * day)).await;
+        while store.prune_outbox(at(41 * day - 1)).await.unwrap() {}
+        let last = async || store.last_sent(PEOPLE_SINK.to_owned(), person("ada")).await.unwrap();
+        assert_eq!(last().await, Some(at(40 * day)));
+        while store.prune_outbox(at(41 * day)).await.unwrap() {}
+        assert_eq!((last().await, listed(&*store).await.len()), (None, 0));
+    }
+);

@@ -264,7 +264,7 @@ impl StoreDir {
     }
 
     /// A connection of another program to the same file. It never waits.
-    pub(super) fn other_connection(&self) -> Connection {
+    pub(crate) fn other_connection(&self) -> Connection {
         let connection = Connection::open(self.db()).unwrap();
         connection.busy_timeout(Duration::ZERO).unwrap();
         connection

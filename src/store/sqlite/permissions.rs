@@ -41,7 +41,7 @@ pub(super) fn make_side_files_writable(path: &Path) {
 
 /// Makes the store's files at `path` private to their owner, and warns of a directory that other users can write.
 pub(super) fn make_files_private(path: &Path) {
-    for file in ["", "-wal", "-shm", ".lock"].map(|suffix| with_suffix(path, suffix)) {
+    for file in ["", "-wal", "-shm", ".lock", ".outage"].map(|suffix| with_suffix(path, suffix)) {
         let Some(mode) = mode_of(&file).filter(|mode| mode & 0o077 != 0) else { continue };
         let name = file.display();
         match fs::set_permissions(&file, Permissions::from_mode(0o600)) {

@@ -163,6 +163,11 @@ impl SqliteStore {
         let _ = noted.await;
     }
 
+    /// The path of the database.
+    pub(super) fn path(&self) -> &Path {
+        self.place.path()
+    }
+
     pub(super) fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection, &QueryContext) -> Result<T, StoreError> + Send + 'static,

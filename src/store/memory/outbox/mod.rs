@@ -21,6 +21,8 @@ use crate::store::outbox::MOST_IN_CHAIN;
 use crate::store::outbox::NoticePage;
 use crate::store::outbox::NoticeRecord;
 use crate::store::outbox::OutboxContext;
+use crate::store::outbox::PEOPLE_SINK;
+use crate::store::outbox::PERSON_MESSAGE_INTERVAL;
 use crate::store::outbox::SUBSCRIBERS;
 use crate::store::outbox::SettledDelivery;
 use crate::store::outbox::SinkCounts;
@@ -36,6 +38,7 @@ pub(super) struct Outbox {
     ids: BTreeMap<String, i64>,
     deliveries: BTreeMap<(String, i64), OutboxRow>,
     topics: BTreeMap<String, String>,
+    outage_note: Option<String>,
 }
 
 #[derive(Debug)]
@@ -327,11 +330,16 @@ impl Outbox {
         }
         let old = now - std::time::Duration::from_secs(86_400) * KEEP_DONE_DAYS;
         let (last, most) = (self.numbers, i64::try_from(MOST_DONE).unwrap_or(i64::MAX));
-        let waiting: BTreeSet<i64> =
-            self.deliveries.iter().filter(|(_, row)| row.waits()).map(|((_, number), _)| *number).collect();
+        let recently = now - PERSON_MESSAGE_INTERVAL;
+        let is_recent = |row: &OutboxRow| {
+            let sent = row.delivery.sink == PEOPLE_SINK && row.delivery.state == DeliveryState::Sent;
+            sent && row.delivery.done_at.is_some_and(|at| at > recently)
+        };
+        let needed = self.deliveries.iter().filter(|(_, row)| row.waits() || is_recent(row));
+        let needed: BTreeSet<i64> = needed.map(|((_, number), _)| *number).collect();
         self.notices.retain(|number, kept| {
             let expendable = kept.notice.at < old || *number <= last - most;
-            !expendable || kept.held_until.is_some() || waiting.contains(number)
+            !expendable || kept.held_until.is_some() || needed.contains(number)
         });
         let kept = &self.notices;
         self.ids.retain(|_, number| kept.contains_key(number));

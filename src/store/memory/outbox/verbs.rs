@@ -183,6 +183,14 @@ impl OutboxStore for MemoryStore {
         self.answer(|inner| inner.outbox.topics.get(&topic).cloned())
     }
 
+    fn set_outage_note(&self, text: String) -> StoreFuture<'_, ()> {
+        self.answer(|inner| inner.outbox.outage_note = Some(text).filter(|text| !text.is_empty()))
+    }
+
+    fn outage_note(&self) -> StoreFuture<'_, Option<String>> {
+        self.answer(|inner| inner.outbox.outage_note.clone())
+    }
+
     fn expiring_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>> {
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         self.answer(|inner| inner.expiring(now).take(limit).cloned().collect())

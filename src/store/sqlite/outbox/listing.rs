@@ -19,6 +19,8 @@ use crate::store::outbox::KEEP_DONE_DAYS;
 use crate::store::outbox::MOST_DONE;
 use crate::store::outbox::NoticePage;
 use crate::store::outbox::NoticeRecord;
+use crate::store::outbox::PEOPLE_SINK;
+use crate::store::outbox::PERSON_MESSAGE_INTERVAL;
 use crate::store::outbox::SinkCounts;
 use crate::store::sqlite::context::QueryContext;
 
@@ -117,11 +119,13 @@ pub(super) fn prune(db: &Connection, context: &QueryContext, now: UnixTime) -> R
     let old = now.0.saturating_sub(i64::from(KEEP_DONE_DAYS) * 86_400_000);
     let most = i64::try_from(MOST_DONE).unwrap_or(i64::MAX);
     let sql = "SELECT number FROM notices WHERE (at < ?1 OR number <= (SELECT max(number) FROM notices) - ?2) \
-         AND held_until IS NULL AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = number AND state = 'waiting') \
-         ORDER BY number LIMIT ?3";
+         AND held_until IS NULL AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = number AND (state = 'waiting' OR \
+         sink = ?4 AND state = 'sent' AND done_at > ?5)) ORDER BY number LIMIT ?3";
+    let recently = (now - PERSON_MESSAGE_INTERVAL).0;
     let found = {
         let mut query = db.prepare_cached(sql)?;
-        let rows = query.query_map(params![old, most, PRUNE_STEP], |row| row.get::<_, i64>(0))?;
+        let rows = query
+            .query_map(params![old, most, PRUNE_STEP, PEOPLE_SINK, recently], |row| row.get::<_, i64>(0))?;
         rows.collect::<Result<Vec<_>, _>>()?
     };
     for number in &found {

@@ -7,6 +7,7 @@ mod dates;
 pub(super) mod deliveries;
 mod held;
 mod listing;
+mod outage_file;
 pub(super) mod record;
 
 use rusqlite::Connection;
@@ -112,6 +113,17 @@ impl OutboxStore for SqliteStore {
 
     fn topic(&self, topic: String) -> StoreFuture<'_, Option<String>> {
         self.read_apart(move |db, _| record::topic(db, &topic))
+    }
+
+    fn set_outage_note(&self, text: String) -> StoreFuture<'_, ()> {
+        let path = outage_file::path(self.path());
+        // On a reader's thread, because the writer may wait for the database.
+        self.survey(move |_, _| outage_file::write(&path, &text))
+    }
+
+    fn outage_note(&self) -> StoreFuture<'_, Option<String>> {
+        let path = outage_file::path(self.path());
+        self.survey(move |_, _| outage_file::read(&path))
     }
 
     fn expiring_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>> {

@@ -1,0 +1,69 @@
+//! The file beside the database that keeps a short text while the database cannot be written.
+//!
+//! The file has a fixed length and is overwritten in place, so that a full disk does not refuse a later write.
+
+use std::fs;
+use std::fs::OpenOptions;
+use std::io;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::path::PathBuf;
+
+use crate::store::StoreError;
+use crate::store::sqlite::permissions::with_suffix;
+
+const LENGTH: usize = 4096;
+
+pub(super) fn path(database: &Path) -> PathBuf {
+    with_suffix(database, ".outage")
+}
+
+/// Replaces the text. A text that is too long for the file is an error.
+pub(super) fn write(path: &Path, text: &str) -> Result<(), StoreError> {
+    let write = || {
+        if text.len() > LENGTH {
+            return Err(io::Error::other("the text is too long"));
+        }
+        let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+        file.write_all(format!("{text:<LENGTH$}").as_bytes())?;
+        file.sync_data()
+    };
+    write().map_err(|why| failed(path, &why))
+}
+
+pub(super) fn read(path: &Path) -> Result<Option<String>, StoreError> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
+        Err(why) if why.kind() == io::ErrorKind::NotFound => {
+            // Now, while the disk may have room for it.
+            write(path, "").map(|()| None)
+        }
+        Err(why) => Err(failed(path, &why)),
+    }
+}
+
+fn failed(path: &Path, why: &io::Error) -> StoreError {
+    StoreError::Outbox(format!("{}: {why}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_is_kept_in_a_file_of_fixed_length() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = path(&dir.path().join("tokend.db"));
+        assert_eq!(read(&path), Ok(None));
+        for text in ["{\"reason\":\"Ä\"}", "short"] {
+            write(&path, text).unwrap();
+            assert_eq!(read(&path), Ok(Some(text.to_owned())));
+        }
+        assert!(write(&path, &"x".repeat(LENGTH + 1)).is_err());
+        assert_eq!(read(&path), Ok(Some("short".to_owned())));
+        write(&path, "").unwrap();
+        assert_eq!(read(&path), Ok(None));
+        assert!(fs::metadata(&path).unwrap().len() >= 4096);
+    }
+}
