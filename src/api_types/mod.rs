@@ -220,8 +220,10 @@ pub struct Planned {
     pub next_refresh_at: Option<String>,
     /// The estimated number of refreshes within the period.
     pub refreshes: u32,
-    /// When the person must consent again, unless Webex extends the refresh token's lifetime before; null:
-    /// not within the period.
+    /// The estimated seconds between two of them; null: there is at most one.
+    #[serde(default)]
+    pub interval_seconds: Option<u64>,
+    /// When the person must consent again; null: not within the period, or refreshes extend the consent.
     pub consent_by: Option<String>,
 }
 

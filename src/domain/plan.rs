@@ -18,6 +18,8 @@ pub struct Forecast {
     pub next_refresh_at: Option<UnixTime>,
     /// The approximate number of refreshes.
     pub refreshes: u32,
+    /// The approximate time between two of them. `None` if there is at most one.
+    pub interval: Option<Duration>,
     /// When the person must consent again, if that is by then: when the refresh token expires, as last reported, unless
     /// refreshes move that date. For a grant that Webex no longer renews: now.
     pub consent_by: Option<UnixTime>,
@@ -29,18 +31,17 @@ pub fn forecast(grant: &Grant, policy: &Policy, now: UnixTime, end: UnixTime) ->
     let first = grant.next.due_at.max(now);
     let next_refresh_at = (grant.next.due_at != UnixTime::NEVER && first <= end).then_some(first);
     let left = next_refresh_at.map(|first| end.since(first));
-    let (refreshes, consent_by) = match grant.status {
+    let (step, most, consent_by) = match grant.status {
         GrantStatus::Active => {
-            let count = left.map_or(0, |left| fitting(left, step(grant.dates().lifetime(), policy, now)));
-            (count, grant.expected_consent_end(now))
+            (step(grant.dates().lifetime(), policy, now), u32::MAX, grant.expected_consent_end(now))
         }
         GrantStatus::ConsentNeeded => {
-            let probes_left = REPROBES.saturating_add(1).saturating_sub(grant.failures);
-            let count = left.map_or(0, |left| fitting(left, REPROBE_STEP).min(probes_left));
-            (count, Some(now))
+            (REPROBE_STEP, REPROBES.saturating_add(1).saturating_sub(grant.failures), Some(now))
         }
     };
-    Forecast { next_refresh_at, refreshes, consent_by: consent_by.filter(|by| *by <= end) }
+    let refreshes = left.map_or(0, |left| fitting(left, step).min(most));
+    let interval = (refreshes > 1).then_some(step);
+    Forecast { next_refresh_at, refreshes, interval, consent_by: consent_by.filter(|by| *by <= end) }
 }
 
 /// The interval between refreshes in steady state. The loop refreshes a due grant at its next regular wake, or earlier if
@@ -74,21 +75,21 @@ mod tests {
         let ahead = forecast(&grant(), &POLICY, T0, T0 + days(90));
         assert_eq!(ahead.next_refresh_at, Some(grant().next.due_at));
         // A refresh is due slightly more than a day after the last, so it starts at the 25th hourly wake.
-        assert_eq!(ahead.refreshes, 86);
+        assert_eq!((ahead.refreshes, ahead.interval), (86, Some(Duration::from_secs(25 * 3600))));
         assert_eq!(ahead.consent_by, Some(T0 + days(90)));
     }
 
     #[test]
     fn events_after_the_end_are_not_forecast() {
         let ahead = forecast(&grant(), &POLICY, T0, T0 + Duration::from_secs(3600));
-        assert_eq!(ahead, Forecast { next_refresh_at: None, refreshes: 0, consent_by: None });
+        assert_eq!(ahead, Forecast { next_refresh_at: None, refreshes: 0, interval: None, consent_by: None });
     }
 
     #[test]
     fn an_overdue_refresh_counts_as_due_now() {
         let ahead = forecast(&grant(), &POLICY, T0 + days(3), T0 + days(4));
         assert_eq!(ahead.next_refresh_at, Some(T0 + days(3)));
-        assert_eq!(ahead.refreshes, 1);
+        assert_eq!((ahead.refreshes, ahead.interval), (1, None));
     }
 
     #[test]
@@ -98,7 +99,7 @@ mod tests {
         dead.failures = 2;
         dead.next = Schedule::at(T0 + days(1));
         let ahead_of_it = forecast(&dead, &POLICY, T0, T0 + days(90));
-        assert_eq!(ahead_of_it.refreshes, 4);
+        assert_eq!((ahead_of_it.refreshes, ahead_of_it.interval), (4, Some(REPROBE_STEP)));
         assert_eq!(ahead_of_it.consent_by, Some(T0));
         dead.next = Schedule::NEVER;
         let ahead_of_it = forecast(&dead, &POLICY, T0, UnixTime::NEVER);

@@ -119,6 +119,7 @@ fn every_field_of_every_type_is_described() {
         state: text(),
         next_refresh_at: some(),
         refreshes: 1,
+        interval_seconds: Some(90_000),
         consent_by: some(),
     };
     let key = api_types::KeyView {

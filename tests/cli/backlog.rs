@@ -50,6 +50,25 @@ fn people_say_how_long_due_refreshes_wait_instead_of_now() {
 }
 
 #[test]
+fn plan_says_how_long_due_refreshes_wait_instead_of_now() {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|request, body| {
+        if !request.contains("/plan?") {
+            return busy(request, body);
+        }
+        let due = json!({
+            "person_id": "p", "email": "eve@example.com", "state": "due", "next_refresh_at": at(-600), "refreshes": 2,
+            "interval_seconds": 90_000, "consent_by": null,
+        });
+        (200, json!({ "days": 90, "people": [due], "next": null }))
+    });
+    let plan = cli.run("plan");
+    assert!(plan.stderr.contains(SAYS), "{}", plan.stderr);
+    let out = plan.expect_success();
+    assert!(out.contains("within 1h 2") && !out.contains("now"), "{out}");
+}
+
+#[test]
 fn why_shows_the_place_in_the_queue_and_doctor_warns() {
     let cli = CliFixture::new();
     let _daemon = cli.daemon(busy);

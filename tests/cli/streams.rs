@@ -66,6 +66,43 @@ fn plan_prints_the_first_page_before_it_asks_for_the_second_and_sums_at_the_end(
 }
 
 #[test]
+fn plan_by_day_sums_all_pages_and_prints_no_person() {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|request, _| {
+        let planned = |first: &str, consent_by: Value| {
+            json!({
+                "person_id": "p", "email": "ada@example.com", "state": "fresh", "next_refresh_at": first, "refreshes": 2,
+                "interval_seconds": 86_400, "consent_by": consent_by,
+            })
+        };
+        let page = |planned: Value, next: Value| (200, json!({ "days": 90, "people": [planned], "next": next }));
+        match request {
+            _ if request.contains("after=x") => page(planned("2100-01-02T00:00:00Z", "2100-01-03T12:00:00Z".into()), Value::Null),
+            _ if request.contains("/plan?") => page(planned("2100-01-01T00:00:00Z", Value::Null), "x".into()),
+            _ => not_found(),
+        }
+    });
+    let table = cli.run("plan --by-day");
+    assert!(
+        table.stderr.ends_with("2 persons in 90 days: 4 refreshes, 1 must consent again\n"),
+        "{}",
+        table.stderr
+    );
+    let rows: Vec<String> = table
+        .expect_success()
+        .lines()
+        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(
+        rows,
+        ["DAY REFRESHES MUST CONSENT AGAIN", "2100-01-01 1 0", "2100-01-02 2 0", "2100-01-03 1 1"]
+    );
+    let json = json_of(&cli.run("plan --by-day -j").expect_success());
+    assert_eq!(json["by_day"][1], json!({ "day": "2100-01-02", "refreshes": 2, "consents": 0 }));
+    assert_eq!(json["days"], 90);
+}
+
+#[test]
 fn json_is_streamed_in_the_same_form_as_before() {
     for (words, list) in [(["people", "-j"], "/people?"), (["plan", "-j"], "/plan?")] {
         let (out, err) = first_item_before_the_second_page(&words, list, "\"ada@example.com\"");

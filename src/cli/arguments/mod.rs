@@ -235,6 +235,9 @@ pub struct PlanArgs {
     /// How many days to look ahead
     #[arg(long, default_value_t = 90)]
     pub days: u32,
+    /// Show the sums of each day (UTC) instead of the persons
+    #[arg(long)]
+    pub by_day: bool,
     /// How to print the forecast.
     #[command(flatten)]
     pub json: JsonArgs,

@@ -13,6 +13,7 @@ mod notices;
 mod people;
 mod person;
 mod plan;
+mod plan_by_day;
 mod refresh;
 mod token;
 

@@ -43,7 +43,7 @@ pub(super) fn run(
     terminal: Terminal,
 ) -> Result<(), CommandError> {
     if asked.list.json.json {
-        let mut list = JsonStream::new(&[], "people");
+        let mut list = JsonStream::new(&[], "people")?;
         matching(handle, asked, |people| Ok(list.write(&people)?))?;
         return Ok(list.end()?);
     }
@@ -55,10 +55,7 @@ pub(super) fn run(
     if let Some(line) = status.as_ref().and_then(attention_line) {
         print_stderr(&line);
     }
-    let backlog = status.and_then(|status| status.backlog);
-    if let Some(backlog) = &backlog {
-        print_stderr(&printable(&backlog.says));
-    }
+    let backlog = status.and_then(print_backlog);
     let (mut table, mut sums) = (TableStream::new(&COLUMNS, terminal), PeopleSums::default());
     matching(handle, asked, |people| {
         let now = format::now();
@@ -74,6 +71,15 @@ pub(super) fn run(
     }
     sums.lines().iter().for_each(|line| print_stderr(line));
     Ok(())
+}
+
+/// The backlog, if there is one. It is printed on stderr as well, because it explains the column of next refreshes.
+pub(super) fn backlog(handle: &mut ApiClient) -> Option<BacklogView> {
+    handle.get(&format!("{API}/status")).ok().and_then(print_backlog)
+}
+
+fn print_backlog(status: Status) -> Option<BacklogView> {
+    status.backlog.inspect(|backlog| print_stderr(&printable(&backlog.says)))
 }
 
 /// What needs attention beside persons who must consent, of which the table itself says more below.

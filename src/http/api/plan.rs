@@ -62,6 +62,7 @@ pub(super) async fn plan(api: &Api, ask: &ApiRequest) -> Result<Response<Respons
             state: grant.state(now).as_str().to_owned(),
             next_refresh_at: ahead.next_refresh_at.and_then(time),
             refreshes: ahead.refreshes,
+            interval_seconds: ahead.interval.map(|interval| interval.as_secs()),
             consent_by: ahead.consent_by.and_then(time),
         }
     };
