@@ -177,13 +177,23 @@ impl ApiKeys {
         Ok(gone)
     }
 
-    /// All keys, oldest first.
+    /// Up to `limit` keys, oldest first, that follow the key of this creation time and name.
     #[must_use]
-    pub fn list(&self) -> Vec<ApiKeyRecord> {
-        let table = self.table.read();
-        let mut keys: Vec<ApiKeyRecord> = table.values().map(|key| ApiKeyRecord::clone(key)).collect();
-        keys.sort_by_key(|key| (key.created_at, key.name.clone()));
+    pub fn list(&self, after: Option<(UnixTime, &str)>, limit: usize) -> Vec<Arc<ApiKeyRecord>> {
+        let mut keys: Vec<Arc<ApiKeyRecord>> = self.table.read().values().cloned().collect();
+        fn position(key: &Arc<ApiKeyRecord>) -> (UnixTime, &str) {
+            (key.created_at, &key.name)
+        }
+        keys.retain(|key| after.is_none_or(|after| position(key) > after));
+        keys.sort_by(|one, other| position(one).cmp(&position(other)));
+        keys.truncate(limit);
         keys
+    }
+
+    /// The key with this id.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<Arc<ApiKeyRecord>> {
+        self.table.read().get(id).cloned()
     }
 }
 

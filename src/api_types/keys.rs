@@ -69,9 +69,11 @@ impl std::fmt::Debug for CreatedKey {
     }
 }
 
-/// All API keys.
+/// A page of the list of API keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyList {
     /// Ordered by creation, oldest first.
     pub keys: Vec<KeyView>,
+    /// Pass it as `after` for the next page; null on the last page.
+    pub next: Option<String>,
 }

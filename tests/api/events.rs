@@ -358,9 +358,9 @@ impl RestrictedStream {
         let server = ApiServer::new().await;
         let (other, grace) = (server.store_fresh_grant(0).await, server.store_fresh_grant(1).await);
         server.create_key(json!({"name": "graces", "persons": [grace.as_str()]})).await;
-        let key = server.services.keys.list().remove(0);
+        let key = server.services.keys.list(None, 1).remove(0);
         tokio::time::pause();
-        let mut body = body(&server, Caller::Key(key.into())).await;
+        let mut body = body(&server, Caller::Key(key)).await;
         let hello = next_chunk(&mut body).await.unwrap();
         Self { server, other, hello, body }
     }
@@ -431,7 +431,7 @@ async fn events_queued_for_a_slow_client_are_not_sent_after_its_key_is_revoked()
     let server = ApiServer::new().await;
     let ada = server.store_fresh_grant(0).await;
     server.create_key_with_right("read").await;
-    let mut body = body(&server, Caller::Key(server.services.keys.list().remove(0).into())).await;
+    let mut body = body(&server, Caller::Key(server.services.keys.list(None, 1).remove(0))).await;
     // The hello event fills the queue; the change waits until it is read.
     server.services.view.invalidate(&ada);
     for _ in 0..20 {

@@ -33,6 +33,35 @@ async fn a_key_is_shown_once_and_listed_without_its_secret() {
 }
 
 #[tokio::test]
+async fn keys_are_listed_in_pages_although_some_are_revoked_and_created_meanwhile() {
+    let server = ApiServer::new().await;
+    // Some of them are created in the same millisecond. The name decides then.
+    for name in ["one", "two", "three", "four", "five"] {
+        let made =
+            server.send(AccessPath::Control, Method::POST, "/keys", Some(json!({ "name": name }))).await;
+        assert_eq!(made.status, 201);
+    }
+    let names = |list: &Value| -> Vec<String> {
+        list["keys"].as_array().unwrap().iter().map(|key| key["name"].as_str().unwrap().to_owned()).collect()
+    };
+    let all = names(&server.get("/keys").await.json());
+    let first = server.get("/keys?limit=2").await.json();
+    assert_eq!(names(&first), all[..2]);
+    for gone in &all[1..3] {
+        assert_eq!(
+            server.send(AccessPath::Control, Method::DELETE, &format!("/keys/{gone}"), None).await.status,
+            204
+        );
+    }
+    let path = format!("/keys?limit=2&after={}", first["next"].as_str().unwrap());
+    let last = server.get(&path).await.json();
+    assert_eq!((names(&last), &last["next"]), (all[3..].to_vec(), &Value::Null));
+    for wrong in ["/keys?limit=0", "/keys?limit=1001", "/keys?after=x", "/keys?page=2"] {
+        assert_eq!(server.get(wrong).await.status, 400, "{wrong}");
+    }
+}
+
+#[tokio::test]
 async fn the_last_use_of_a_key_is_recorded() {
     let server = ApiServer::new().await;
     let key = server.create_key_with_right("read").await;

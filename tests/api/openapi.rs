@@ -244,7 +244,7 @@ fn every_field_of_every_type_is_described() {
         api_types::CreateKeyRequest { name: text(), persons: Some(vec![text()]), can: Some(vec![text()]), days: Some(1) } => CreateKeyRequest as KeyAsked,
         api_types::CreatedKey { secret: text(), key: key.clone() } => CreatedKey as KeyMade,
         key => KeyView as Key,
-        api_types::KeyList { keys: vec![] } => KeyList,
+        api_types::KeyList { keys: vec![], next: some() } => KeyList,
         api_types::Forgotten { person_id: text() } => Forgotten,
         api_types::DashboardLink { url: text(), code: text(), expires_at: text() } => DashboardLink,
         problem => ProblemDetails as Problem,

@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::json;
 
 use super::CliFixture;
+use super::at;
 use super::json_of;
 use super::not_found;
 use super::person;
@@ -114,6 +115,29 @@ fn json_is_streamed_in_the_same_form_as_before() {
         let expected = ["  \"days\": 90,", "  \"people\": [", "  \"next\": null"];
         assert_eq!(fields, if words[0] == "plan" { &expected[..] } else { &expected[1..] }, "{out}");
     }
+}
+
+#[test]
+fn key_list_follows_every_page() {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|request, _| {
+        let page = |name: &str, next: Value| {
+            let key = json!({
+                "name": name, "id": "abc", "persons": null, "can": ["read"], "created_at": at(-60), "expires_at": null,
+                "last_used_at": null,
+            });
+            (200, json!({ "keys": [key], "next": next }))
+        };
+        if request.contains("after=x") { page("second", Value::Null) } else { page("first", "x".into()) }
+    });
+    let table = cli.run("key list").expect_success();
+    assert_eq!(
+        (table.lines().count(), table.contains("first"), table.contains("second")),
+        (3, true, true),
+        "{table}"
+    );
+    let json = json_of(&cli.run("key list -j").expect_success());
+    assert_eq!((&json["keys"][1]["name"], &json["next"]), (&json!("second"), &Value::Null));
 }
 
 #[test]

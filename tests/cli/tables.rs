@@ -182,7 +182,7 @@ fn keys_are_listed_with_the_addresses_of_their_persons() {
                 "expires_at": null, "last_used_at": null })
         };
         match request {
-            "GET /api/v1/keys" => {
+            "GET /api/v1/keys?limit=200" => {
                 let keys = [key("one", &["a"]), key("many", &["b", "a", "c", "d"]), key("gone", &["lost"])];
                 (200, json!({ "keys": keys }))
             }

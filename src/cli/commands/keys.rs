@@ -1,5 +1,7 @@
 //! `key`: manages API keys.
 
+use std::ops::ControlFlow;
+
 use crate::api_types::CreateKeyRequest;
 use crate::api_types::CreatedKey;
 use crate::api_types::KeyList;
@@ -10,15 +12,17 @@ use crate::cli::api_client::ApiClient;
 use crate::cli::api_client::segment;
 use crate::cli::arguments::KeyCommand;
 use crate::cli::arguments::KeyCreateArgs;
+use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
 use crate::cli::format;
+use crate::cli::json_stream::JsonStream;
 use crate::cli::output;
 use crate::cli::output::Terminal;
 use crate::cli::output::print_stderr;
 use crate::cli::output::printable;
-use crate::cli::table;
 use crate::cli::table::Cell;
 use crate::cli::table::Column;
+use crate::cli::table::TableStream;
 
 /// Maximum number of persons named for a key.
 const NAMED: usize = 2;
@@ -53,17 +57,32 @@ fn create(handle: &mut ApiClient, asked: KeyCreateArgs) -> Result<(), CommandErr
 }
 
 fn list(handle: &mut ApiClient, json: bool, terminal: Terminal) -> Result<(), CommandError> {
-    let list: KeyList = handle.get(&format!("{API}/keys"))?;
     if json {
-        return Ok(output::write_json(&list)?);
+        let mut list = JsonStream::new(&[], "keys")?;
+        pages(handle, |_, keys| Ok(list.write(&keys)?))?;
+        return Ok(list.end()?);
     }
-    if list.keys.is_empty() {
+    let (mut table, mut any) = (TableStream::new(&COLUMNS, terminal), false);
+    pages(handle, |handle, keys| {
+        let now = format::now();
+        let rows: Vec<Vec<Cell>> = keys.iter().map(|key| row(key, &owner_text(handle, key), now)).collect();
+        any |= !rows.is_empty();
+        if rows.is_empty() { Ok(()) } else { Ok(output::write_line(&table.lines(&rows).join("\n"))?) }
+    })?;
+    if !any {
         print_stderr("there is no key; `webex-tokend key create NAME` creates one");
-        return Ok(());
     }
-    let now = format::now();
-    let rows: Vec<Vec<Cell>> = list.keys.iter().map(|key| row(key, &owner_text(handle, key), now)).collect();
-    Ok(output::write_line(&table::lines(&COLUMNS, &rows, terminal).join("\n"))?)
+    Ok(())
+}
+
+/// Calls `each` with the keys of every page.
+fn pages(
+    handle: &mut ApiClient,
+    mut each: impl FnMut(&mut ApiClient, Vec<KeyView>) -> Result<(), CommandError>,
+) -> Result<(), CommandError> {
+    let next = |list: &mut KeyList| list.next.take();
+    let path = format!("{API}/keys?limit={}", person::PART);
+    person::parts(handle, &path, next, |handle, list| each(handle, list.keys).map(ControlFlow::Continue))
 }
 
 /// The persons that a key is limited to, by e-mail address if known.

@@ -19,7 +19,7 @@ use crate::domain::person::PersonQuery;
 const NAMED: usize = 5;
 
 /// Page size for long lists.
-const PART: usize = 200;
+pub(super) const PART: usize = 200;
 
 /// The person's path in the API. If the command names no person, it is the only stored one, provided that it
 /// is the first one the store has ever held. So a script that omits the person can never affect another

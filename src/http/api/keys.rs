@@ -14,11 +14,15 @@ use crate::domain::person::PersonId;
 use crate::domain::person::PersonQuery;
 use crate::domain::person::ResolvedPerson;
 use crate::domain::time::DAY;
+use crate::domain::time::UnixTime;
+use crate::grant_cache::ListPosition;
+use crate::grant_cache::SortKey;
 use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
 use crate::http::api::request::printable;
 use crate::http::api::views;
 use crate::http::api_error::ApiError;
+use crate::http::cursor;
 use crate::http::response;
 use crate::http::response_body::ResponseBody;
 
@@ -30,11 +34,21 @@ const MAX_DAYS: u32 = 3650;
 /// A key for more persons should not be limited.
 const MAX_PERSONS: usize = 1000;
 
-/// `GET /keys`
+/// `GET /keys?limit=&after=`
 pub(super) async fn list(api: &Api, ask: &ApiRequest) -> KeyResult {
-    ask.query([])?;
-    let keys = api.0.keys.list().iter().map(views::key_view).collect();
-    Ok(response::json(StatusCode::OK, &api_types::KeyList { keys }))
+    let query = ask.query(["limit", "after"])?;
+    let (limit, after) = (query.number("limit", 100, 1..=1000)?, query.after()?);
+    let after = after.as_ref().and_then(|position| match &position.key {
+        SortKey::Text(name) => Some((UnixTime(position.serial), name.as_str())),
+        SortKey::None | SortKey::Number(_) => None,
+    });
+    let found = api.0.keys.list(after, usize::try_from(limit).unwrap_or(usize::MAX).saturating_add(1));
+    let (keys, next) = views::part(found, limit, |key| {
+        let name = SortKey::Text(key.name.clone());
+        cursor::encode(&ListPosition { key: name, serial: key.created_at.0 })
+    });
+    let keys = keys.iter().map(|key| views::key_view(key)).collect();
+    Ok(response::json(StatusCode::OK, &api_types::KeyList { keys, next }))
 }
 
 /// `POST /keys`
@@ -49,8 +63,8 @@ pub(super) async fn create(api: &Api, ask: &ApiRequest) -> KeyResult {
     };
     let keys = api.0.keys.clone();
     let secret = api.finish("key", async move { keys.create(new).await }).await?.map_err(refused)?;
-    let made = api.0.keys.list().into_iter().find(|key| id_of(&secret) == Some(&key.id));
-    let key = views::key_view(&made.ok_or(ApiError::Broken)?);
+    let made = id_of(&secret).and_then(|id| api.0.keys.find(id));
+    let key = views::key_view(&*made.ok_or(ApiError::Broken)?);
     log::info!("key {:?} was created with the rights {}", key.name, key.can.join(", "));
     Ok(response::json(
         StatusCode::CREATED,
