@@ -319,6 +319,34 @@ pub struct Forgotten {
     pub person_id: String,
 }
 
+/// The request to remove the grants of many persons.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemovalRequest {
+    /// Person ids or e-mail addresses, 1 to 200.
+    pub persons: Vec<String>,
+    /// Remove only grants in this state, as [`PersonView::state`]. Omitted or null: in any state.
+    #[serde(default)]
+    pub state: Option<String>,
+}
+
+/// What came of the removal of one person's grant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovalResult {
+    /// The person as in the request.
+    pub person: String,
+    /// `forgotten`, `kept` (the grant is in another state), `unknown` (no grant is stored) or `ambiguous` (several persons
+    /// share the address).
+    pub outcome: String,
+}
+
+/// What came of a removal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RemovalResults {
+    /// In the order of the request.
+    pub results: Vec<RemovalResult>,
+}
+
 /// A one-time link to the dashboard.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DashboardLink {

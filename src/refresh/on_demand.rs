@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use tokio::time::timeout;
 
 use crate::domain::grant::Grant;
+use crate::domain::grant::GrantState;
 use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
@@ -18,6 +19,7 @@ use crate::domain::verdict::Outcome;
 use crate::grant_cache::EventPosition;
 use crate::refresh::requested::READER_RETRY_PAUSE;
 use crate::refresh::service::RefreshService;
+use crate::store::Removal;
 use crate::store::StoreError;
 
 /// Longest wait of a reader. The refresh continues without them.
@@ -251,6 +253,26 @@ impl RefreshService {
         self.parts().view.invalidate(person);
         if gone {
             log::info!(person = person.as_str(); "a grant was removed with its tokens");
+        }
+        Ok(gone)
+    }
+
+    /// Removes the grants of these persons with their tokens; with `only_in`, only those in this state. Answers whose grants
+    /// were removed. It is one transaction, so callers ask for a few hundred at most.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the store cannot remove them; all grants are then unchanged.
+    pub async fn forget_all(
+        &self,
+        persons: Vec<PersonId>,
+        only_in: Option<GrantState>,
+    ) -> Result<Vec<PersonId>, StoreError> {
+        let removal = Removal { persons, only_in, now: self.parts().clock.now() };
+        let gone = self.parts().store.forget_all(removal).await?;
+        gone.iter().for_each(|person| self.parts().view.invalidate(person));
+        if !gone.is_empty() {
+            // The history has an entry for each person.
+            log::info!(grants = gone.len(); "grants were removed with their tokens");
         }
         Ok(gone)
     }

@@ -13,6 +13,7 @@ mod meta_key;
 pub mod outbox;
 pub mod overview;
 mod postponed;
+mod removal;
 pub mod seal;
 pub mod sqlite;
 
@@ -49,6 +50,7 @@ pub use crate::store::meta_key::MetaKey;
 pub use crate::store::overview::BoundedCount;
 pub use crate::store::overview::GrantTotals;
 pub use crate::store::overview::StateCounts;
+pub use crate::store::removal::Removal;
 
 /// The future of a store's answer.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
@@ -102,6 +104,9 @@ pub trait Store: Send + Sync {
 
     /// Removes a person's grant with its tokens. Answers whether there was one.
     fn forget(&self, person: PersonId) -> StoreFuture<'_, bool>;
+
+    /// Removes the grants of many persons as [`Store::forget`] does, in one transaction. Answers whose grants were removed.
+    fn forget_all(&self, removal: Removal) -> StoreFuture<'_, Vec<PersonId>>;
 
     /// The earliest `wake_at` of all grants that is later than `after`.
     fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>>;

@@ -11,6 +11,7 @@ mod notice_events;
 mod notices;
 mod openapi;
 mod person_lookup;
+mod removals;
 mod requests;
 mod rights;
 mod status;

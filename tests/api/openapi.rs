@@ -113,6 +113,8 @@ fn every_field_of_every_type_is_described() {
         turn_at: some(),
         summary: text(),
     };
+    let removal = api_types::RemovalRequest { persons: vec![], state: some() };
+    let removed = api_types::RemovalResult { person: text(), outcome: text() };
     let planned = api_types::Planned {
         person_id: text(),
         email: some(),
@@ -239,6 +241,9 @@ fn every_field_of_every_type_is_described() {
         api_types::RefreshRequest { force: true } => RefreshRequest as RefreshAsked,
         rule => RuleReport as RuleSays,
         why => Why,
+        removal => RemovalRequest,
+        removed => RemovalResult,
+        api_types::RemovalResults { results: vec![removed] } => RemovalResults,
         planned => Planned,
         api_types::Plan { days: 1, people: vec![], next: some() } => Plan,
         api_types::CreateKeyRequest { name: text(), persons: Some(vec![text()]), can: Some(vec![text()]), days: Some(1) } => CreateKeyRequest as KeyAsked,

@@ -18,6 +18,7 @@ fn harmless(method: &Method, pattern: &str) -> (String, Option<Value>) {
     let body = match pattern {
         "/keys" => Some(json!({"name": ""})),
         "/logins" => Some(json!({"email": ""})),
+        "/people/forget" => Some(json!({"persons": []})),
         _ => None,
     };
     let body = body.filter(|_| method == Method::POST);
@@ -32,7 +33,7 @@ fn right(method: &Method, pattern: &str) -> Option<&'static str> {
         (_, "/openapi.json") => None,
         (_, "/dashboard-links" | "/doctor") => Some("socket"),
         ("DELETE", _) | (_, "/keys" | "/logins" | "/logins/{id}" | "/import") => Some("admin"),
-        ("POST", "/notices/test" | "/notices/{id}/resend") => Some("admin"),
+        ("POST", "/people/forget" | "/notices/test" | "/notices/{id}/resend") => Some("admin"),
         ("POST", _) => Some("refresh"),
         _ => Some("read"),
     }

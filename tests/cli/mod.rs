@@ -3,6 +3,7 @@
 mod backlog;
 mod commands;
 mod fake_daemon;
+mod forget_all;
 mod imports;
 mod manual;
 mod other_users;

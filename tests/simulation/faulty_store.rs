@@ -42,6 +42,7 @@ use webex_tokend::store::ListPosition;
 use webex_tokend::store::ListRequest;
 use webex_tokend::store::ListSelection;
 use webex_tokend::store::MetaKey;
+use webex_tokend::store::Removal;
 use webex_tokend::store::Saved;
 use webex_tokend::store::SortBy;
 use webex_tokend::store::StateCounts;
@@ -236,6 +237,16 @@ impl Store for SimStore {
             };
             self.change("forget", &id, |inner| inner.forget(person), saw).await
         })
+    }
+
+    fn forget_all(&self, removal: Removal) -> StoreFuture<'_, Vec<PersonId>> {
+        let saw = |checker: &mut InvariantChecker, gone: &Vec<PersonId>| {
+            for person in gone {
+                let person = checker.number(person);
+                checker.forgotten(person, true);
+            }
+        };
+        Box::pin(self.store_call("forget_all", move |inner| inner.forget_all(removal), saw))
     }
 
     fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {

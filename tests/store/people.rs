@@ -14,6 +14,7 @@ use webex_tokend::store::Committed;
 use webex_tokend::store::GrantTotals;
 use webex_tokend::store::ListRequest;
 use webex_tokend::store::ListSelection;
+use webex_tokend::store::Removal;
 use webex_tokend::store::Saved;
 use webex_tokend::store::SortBy;
 use webex_tokend::store::Store;
@@ -188,6 +189,28 @@ both_stores!(a_forgotten_person_is_deleted, async |store: Arc<dyn Store>| {
     assert_eq!(store.totals().await, Ok(GrantTotals { people: 1, consent_needed: 0, other_apps: 0 }));
     assert_eq!(claim_one(&*store, 0).await.grant, grant("eve"));
     assert_eq!(store.save_consent(grant("ada")).await, Ok(Saved::New));
+});
+
+both_stores!(many_persons_are_removed_only_while_they_are_in_the_expected_state, async |store: Arc<
+    dyn Store,
+>| {
+    let mut refused = grant("eve");
+    refused.status = GrantStatus::ConsentNeeded;
+    keep(&*store, [grant("ada"), refused, grant("kim")]).await;
+    let removal = |ids: &[&str], only_in| Removal {
+        persons: ids.iter().map(|id| person(id)).collect(),
+        only_in,
+        now: grant("ada").obtained_at,
+    };
+    let needy = removal(&["ada", "eve", "unknown"], Some(GrantState::ConsentNeeded));
+    assert_eq!(store.forget_all(needy.clone()).await, Ok(vec![person("eve")]));
+    assert_eq!(names(&*store, page()).await, ["ada", "kim"]);
+    assert_eq!(store.save_consent(grant("eve")).await, Ok(Saved::New));
+    assert_eq!(store.forget_all(needy).await, Ok(vec![]), "a new consent stays");
+    let all = removal(&["kim", "unknown", "ada", "ada"], None);
+    assert_eq!(store.forget_all(all).await, Ok(vec![person("kim"), person("ada")]));
+    assert_eq!(names(&*store, page()).await, ["eve"]);
+    assert_eq!(store.totals().await.unwrap().people, 1);
 });
 
 both_stores!(a_commit_after_a_removal_changes_nothing, async |store: Arc<dyn Store>| {

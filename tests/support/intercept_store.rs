@@ -25,6 +25,7 @@ use webex_tokend::store::Lease;
 use webex_tokend::store::ListPosition;
 use webex_tokend::store::ListRequest;
 use webex_tokend::store::MetaKey;
+use webex_tokend::store::Removal;
 use webex_tokend::store::Saved;
 use webex_tokend::store::StateCounts;
 use webex_tokend::store::Store;
@@ -130,6 +131,10 @@ impl<B: Intercept> Store for InterceptedStore<B> {
 
     fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
         self.intercept.intercept(StoreOp::Forget, Some(&person.clone()), move || self.store.forget(person))
+    }
+
+    fn forget_all(&self, removal: Removal) -> StoreFuture<'_, Vec<PersonId>> {
+        self.intercept.intercept(StoreOp::Forget, None, move || self.store.forget_all(removal))
     }
 
     fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {

@@ -15,6 +15,7 @@ use clap::ValueEnum;
 use clap::error::ErrorKind;
 use clap_complete::Shell;
 
+use crate::cli::arguments::parts::STATES;
 use crate::cli::arguments::parts::patience;
 use crate::cli::exit::EXIT_CODES;
 
@@ -110,7 +111,7 @@ pub enum ApiCommand {
     Why(WhyArgs),
     /// List the refreshes ahead, and who must consent again by when
     Plan(PlanArgs),
-    /// Remove a person's grant from the store
+    /// Remove a person's grant from the store, or the grants of many persons
     Forget(ForgetArgs),
     /// Import grants from a file
     Import(ImportArgs),
@@ -252,6 +253,12 @@ pub struct ForgetArgs {
     /// The person to remove.
     #[command(flatten)]
     pub subject: PersonArgument,
+    /// Remove the grants of all persons in this state
+    #[arg(long, value_parser = STATES, conflicts_with_all = ["person", "file"])]
+    pub state: Option<String>,
+    /// Remove the grants of the persons in FILE, one PERSON on each line; `-` reads stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "person")]
+    pub file: Option<PathBuf>,
     /// Do not ask for confirmation
     #[arg(short, long)]
     pub yes: bool,
@@ -347,7 +354,7 @@ impl ApiCommand {
             Self::Token(TokenArgs { subject, .. })
             | Self::Exec(ExecArgs { subject, .. })
             | Self::Why(WhyArgs { subject, .. })
-            | Self::Forget(ForgetArgs { subject, .. })
+            | Self::Forget(ForgetArgs { subject, state: None, file: None, .. })
             | Self::Refresh(RefreshArgs { subject, all: false, .. }) => Some(subject),
             _ => None,
         }

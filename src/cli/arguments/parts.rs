@@ -3,6 +3,9 @@
 use clap::Args;
 use clap::ValueEnum;
 
+/// The states of grants, as options name them.
+pub(super) const STATES: [&str; 4] = ["fresh", "due", "retrying", "consent_needed"];
+
 /// How to reach the daemon.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct DaemonArgs {

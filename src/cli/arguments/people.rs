@@ -3,12 +3,13 @@
 use clap::Args;
 
 use crate::cli::arguments::parts::ListArgs;
+use crate::cli::arguments::parts::STATES;
 
 /// Options of `people`.
 #[derive(Debug, Args)]
 pub struct PeopleArgs {
     /// Show only persons in this state
-    #[arg(long, value_parser = ["fresh", "due", "retrying", "consent_needed"])]
+    #[arg(long, value_parser = STATES)]
     pub state: Option<String>,
     /// Show only persons whose grant lacks a scope of MY_APP_SCOPES
     #[arg(long)]

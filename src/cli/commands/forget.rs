@@ -1,32 +1,35 @@
-//! `forget`: removes a grant after a confirmation.
+//! `forget`: removes grants after a confirmation.
 
 use crate::api_types::PersonView;
 use crate::cli::api_client::ApiClient;
+use crate::cli::api_client::CommandContext;
+use crate::cli::api_client::in_process::StoreAccess;
 use crate::cli::arguments::ForgetArgs;
+use crate::cli::commands::forget_all;
+use crate::cli::commands::forget_all::PersonLines;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
-use crate::cli::exit::Exit;
 use crate::cli::format;
 use crate::cli::output;
 
-pub(super) fn run(handle: &mut ApiClient, asked: &ForgetArgs) -> Result<(), CommandError> {
+pub(super) fn run(context: &CommandContext, asked: &ForgetArgs) -> Result<(), CommandError> {
+    // Read before anything is opened, because a wrong line is a wrong usage.
+    let file = asked.file.as_deref().map(PersonLines::read).transpose()?;
+    let handle = &mut ApiClient::open(context, StoreAccess::Existing)?;
+    match (&asked.state, &file) {
+        (Some(state), _) => forget_all::in_state(handle, state, asked.yes),
+        (None, Some(persons)) => forget_all::of_file(handle, persons, asked.yes),
+        (None, None) => one(handle, asked),
+    }
+}
+
+fn one(handle: &mut ApiClient, asked: &ForgetArgs) -> Result<(), CommandError> {
     let path = person::path(handle, &asked.subject)?;
     // Shows whose grant it is, if an id was given.
     let person: PersonView = handle.get(&path)?;
     let who = format::person_line(&person);
     if !asked.yes {
-        match output::confirm(&format!(
-            "Remove the tokens of {who}? Only a new consent can restore the access."
-        )) {
-            Some(true) => {}
-            Some(false) => return Err(CommandError::new(Exit::Failed, format!("{who} was not removed"))),
-            None => {
-                let line = format!(
-                    "{who} was not removed, because there is no terminal for a confirmation; confirm with --yes"
-                );
-                return Err(CommandError::new(Exit::Usage, line));
-            }
-        }
+        forget_all::confirm(&who, "a new consent")?;
     }
     handle.delete(&path)?;
     Ok(output::write_line(&format!("{who}: forgotten"))?)

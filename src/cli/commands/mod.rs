@@ -6,6 +6,7 @@ mod dashboard;
 mod doctor;
 mod exec;
 mod forget;
+mod forget_all;
 mod keys;
 mod login;
 mod manual;
@@ -98,7 +99,7 @@ fn answer(mut ask: ApiCommand, context: &CommandContext) -> Result<(), CommandEr
         ApiCommand::Refresh(asked) => refresh::run(&mut open()?, &asked),
         ApiCommand::Why(asked) => plan::why(&mut open()?, &asked, terminal),
         ApiCommand::Plan(asked) => plan::plan(&mut open()?, &asked, terminal),
-        ApiCommand::Forget(asked) => forget::run(&mut open()?, &asked),
+        ApiCommand::Forget(asked) => forget::run(context, &asked),
         ApiCommand::Dashboard(asked) => dashboard::run(context, &asked),
         ApiCommand::Login(asked) => login::run(context, &asked, terminal),
         ApiCommand::Import(asked) => {

@@ -12,6 +12,7 @@ mod logins;
 mod notices;
 mod people;
 mod plan;
+mod removals;
 pub(in crate::http) mod request;
 pub(in crate::http) mod routes;
 pub(in crate::http) mod status;

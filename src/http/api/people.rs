@@ -45,8 +45,7 @@ const FIRST: i64 = 1;
 /// `GET /people?state=&limit=&after=`
 pub(super) async fn list(api: &Api, ask: &ApiRequest) -> PeopleResult {
     let query = ask.query(["state", "limit", "after"])?;
-    let state =
-        query.text("state").map(|word| GrantState::parse(word).ok_or_else(unknown_state)).transpose()?;
+    let state = query.text("state").map(parse_state).transpose()?;
     let pick = state.map_or(ListSelection::All(SortBy::CreatedAt), ListSelection::InState);
     let whole = state.is_none() && query.text("after").is_none() && ask.caller.require_unrestricted().is_ok();
     let _turn = api.list_permit(&ask.caller).await?;
@@ -57,8 +56,10 @@ pub(super) async fn list(api: &Api, ask: &ApiRequest) -> PeopleResult {
     Ok(response::json(StatusCode::OK, &api_types::People { people, next, sole: Some(sole) }))
 }
 
-fn unknown_state() -> ApiError {
-    ApiError::BadRequest(format!("state: expected one of {}.", GrantState::VARIANTS.join(", ")))
+pub(super) fn parse_state(word: &str) -> Result<GrantState, ApiError> {
+    let unknown =
+        || ApiError::BadRequest(format!("state: expected one of {}.", GrantState::VARIANTS.join(", ")));
+    GrantState::parse(word).ok_or_else(unknown)
 }
 
 /// `GET /people/{person}`

@@ -20,6 +20,7 @@ use crate::http::api::logins;
 use crate::http::api::notices;
 use crate::http::api::people;
 use crate::http::api::plan;
+use crate::http::api::removals;
 use crate::http::api::request::ApiRequest;
 use crate::http::api::status;
 use crate::http::api_error::ApiError;
@@ -72,10 +73,11 @@ const SOCKET: Access = Access::ControlSocket;
 const ADMIN: Access = Access::Right(Right::Admin);
 
 #[rustfmt::skip]
-static ROUTES: [Route; 23] = [
+static ROUTES: [Route; 24] = [
     route(Method::GET,    "/people",                  READ,       |api, ask| Box::pin(people::list(api, ask))),
     route(Method::GET,    "/people/{person}",         READ,       |api, ask| Box::pin(people::show(api, ask))),
     route(Method::DELETE, "/people/{person}",         ADMIN,      |api, ask| Box::pin(people::forget(api, ask))),
+    route(Method::POST,   "/people/forget",           ALL_PERSONS,      |api, ask| Box::pin(removals::forget_all(api, ask))),
     route(Method::GET,    "/people/{person}/token",   READ,       |api, ask| Box::pin(people::token(api, ask))),
     route(Method::POST,   "/people/{person}/refresh", REFRESH,    |api, ask| Box::pin(people::refresh(api, ask))),
     route(Method::GET,    "/people/{person}/why",     READ,       |api, ask| Box::pin(plan::why(api, ask))),

@@ -44,6 +44,7 @@ use crate::store::Lease;
 use crate::store::ListPosition;
 use crate::store::ListRequest;
 use crate::store::MetaKey;
+use crate::store::Removal;
 use crate::store::Saved;
 use crate::store::StateCounts;
 use crate::store::Store;
@@ -292,6 +293,10 @@ impl Store for MemoryStore {
 
     fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
         self.answer(|inner| inner.forget(&person))
+    }
+
+    fn forget_all(&self, removal: Removal) -> StoreFuture<'_, Vec<PersonId>> {
+        self.answer(|inner| inner.forget_all(&removal))
     }
 
     fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {

@@ -9,6 +9,7 @@ use crate::domain::person::MAX_SAME_ADDRESS;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
+use crate::store::Removal;
 use crate::store::Saved;
 use crate::store::memory::MemoryState;
 use crate::store::memory::stored_grant::StoredGrant;
@@ -44,5 +45,14 @@ impl MemoryState {
             self.record(&facts::forgotten(&row.grant.person, row.fence.serial, now));
         }
         true
+    }
+
+    pub(super) fn forget_all(&mut self, removal: &Removal) -> Vec<PersonId> {
+        let mut persons = removal.persons.clone();
+        persons.retain(|person| {
+            let state = self.rows.get(person).map(|row| row.grant.state(removal.now));
+            state.is_some_and(|state| removal.takes(state)) && self.forget(person)
+        });
+        persons
     }
 }

@@ -14,9 +14,11 @@ use crate::domain::person::MAX_SAME_ADDRESS;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
+use crate::store::Removal;
 use crate::store::Saved;
 use crate::store::StoreError;
 use crate::store::sqlite::context::QueryContext;
+use crate::store::sqlite::outbox::changes;
 use crate::store::sqlite::queries;
 use crate::store::sqlite::queries::SET_PERSON;
 use crate::store::sqlite::rows;
@@ -85,4 +87,29 @@ pub(super) fn forget(db: &Connection, context: &QueryContext, person: &PersonId)
     let Some(known) = search_index::find_person(db, context, person)? else { return Ok(false) };
     search_index::update(db, known.serial, Some(&known.person), None)?;
     Ok(db.prepare_cached("DELETE FROM grants WHERE serial = ?1")?.execute([known.serial])? > 0)
+}
+
+pub(super) fn forget_all(
+    db: &Connection,
+    context: &QueryContext,
+    removal: &Removal,
+) -> Result<Vec<PersonId>, StoreError> {
+    let mut gone = Vec::new();
+    for person in &removal.persons {
+        let state = shown(db, context, person)?.map(|grant| grant.state(removal.now));
+        if state.is_some_and(|state| removal.takes(state))
+            && changes::after_removal(db, context, person, || forget(db, context, person))?
+        {
+            gone.push(person.clone());
+        }
+    }
+    Ok(gone)
+}
+
+/// The grant as lists show it: a row that does not open is one that needs a consent.
+fn shown(db: &Connection, context: &QueryContext, person: &PersonId) -> Result<Option<Grant>, StoreError> {
+    let mut query = db.prepare_cached(&queries::ONE)?;
+    let mut rows = query.query(params![context.integration, person.as_str()])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    Ok(rows::read(row, context)?.grant.ok().or_else(|| rows::unopened(row, context)))
 }

@@ -73,7 +73,7 @@ static DUE_ROW: LazyLock<String> = LazyLock::new(|| {
     format!("SELECT {COLUMNS} FROM grants WHERE serial = ?1 AND integration = ?2 AND due_at <= ?3")
 });
 
-static ONE: LazyLock<String> =
+pub(super) static ONE: LazyLock<String> =
     LazyLock::new(|| format!("SELECT {COLUMNS} FROM grants WHERE integration = ?1 AND person_id = ?2"));
 
 pub(super) fn save_consent(

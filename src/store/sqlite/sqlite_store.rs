@@ -33,6 +33,7 @@ use crate::store::Lease;
 use crate::store::ListPosition;
 use crate::store::ListRequest;
 use crate::store::MetaKey;
+use crate::store::Removal;
 use crate::store::Saved;
 use crate::store::StateCounts;
 use crate::store::Store;
@@ -264,6 +265,12 @@ impl Store for SqliteStore {
             changes::after_removal(db, context, &person, || persons::forget(db, context, &person))
         };
         self.write_generation(forget, |gone| *gone)
+    }
+
+    fn forget_all(&self, removal: Removal) -> StoreFuture<'_, Vec<PersonId>> {
+        let forget =
+            move |db: &Connection, context: &QueryContext| persons::forget_all(db, context, &removal);
+        self.write_generation(forget, |gone| !gone.is_empty())
     }
 
     fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
