@@ -40,6 +40,7 @@ mod outbox_dates;
 mod people;
 mod published_events;
 mod restored_backups;
+mod shrinking;
 mod sqlite_faults;
 mod sqlite_files;
 mod sqlite_open_errors;
