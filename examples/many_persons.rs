@@ -116,12 +116,7 @@ fn grant(number: usize, obtained: UnixTime) -> Result<Grant, AnyError> {
 }
 
 /// Simulates a Webex that has issued the tokens.
-async fn simulate(
-    dir: &Path,
-    persons: usize,
-    obtained: UnixTime,
-    latency: Duration,
-) -> Result<(), AnyError> {
+async fn simulate(dir: &Path, persons: usize, obtained: UnixTime, latency: Duration) -> Result<(), AnyError> {
     let people = (0..persons).map(webex_sim::Person::numbered).collect();
     let client_id = CLIENT_ID.to_owned();
     let sim = Sim::start(Settings { client_id, latency, people, ..Settings::default() }).await?;

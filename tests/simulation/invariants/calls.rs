@@ -144,13 +144,19 @@ impl InvariantChecker {
                 let chain = self.refresh[token].1;
                 if let (ReplyClass::Good, Ok(raw)) = (verdict, result) {
                     let (access, refresh) = self.minted(raw, sent_at, person, chain);
-                    let at = self.now;
-                    self.people[person].pending.push(UncommittedRefresh {
-                        access,
-                        refresh,
-                        since: at,
-                        chain,
-                    });
+                    let life = self.access[&access].expires.until(sent_at);
+                    let token = access.get(..8).unwrap_or_default();
+                    self.record(&format!("token {token} of person {person}, for {life:?}"));
+                    // An access token that is dead already need not replace a stored one that is alive.
+                    if !life.is_zero() {
+                        let since = self.now;
+                        self.people[person].pending.push(UncommittedRefresh {
+                            access,
+                            refresh,
+                            since,
+                            chain,
+                        });
+                    }
                 }
             }
             CallKind::Exchange(code) => {

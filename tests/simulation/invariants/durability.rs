@@ -180,7 +180,10 @@ impl InvariantChecker {
     pub(crate) fn committed(&mut self, fence: Fence, grant: &Grant, result: Committed) {
         let person = self.person(&grant.person.id);
         let LastAttempt { outcome, detail, .. } = &grant.last;
-        self.record(&format!("commit for person {person}, {fence:?}, {outcome} ({detail}): {result:?}"));
+        let access = grant.tokens.access_token.expose().get(..8).unwrap_or_default();
+        self.record(&format!(
+            "commit for person {person}, {fence:?}, {outcome} ({detail}), token {access}: {result:?}"
+        ));
         let in_force = self.people[person].fence.is_some_and(|(force, _)| force == fence);
         if result == Committed::Superseded {
             if in_force {
