@@ -144,19 +144,11 @@ impl InvariantChecker {
                 let chain = self.refresh[token].1;
                 if let (ReplyClass::Good, Ok(raw)) = (verdict, result) {
                     let (access, refresh) = self.minted(raw, sent_at, person, chain);
-                    let life = self.access[&access].expires.until(sent_at);
-                    let token = access.get(..8).unwrap_or_default();
-                    self.record(&format!("token {token} of person {person}, for {life:?}"));
-                    // An access token that is dead already need not replace a stored one that is alive.
-                    if !life.is_zero() {
-                        let since = self.now;
-                        self.people[person].pending.push(UncommittedRefresh {
-                            access,
-                            refresh,
-                            since,
-                            chain,
-                        });
-                    }
+                    self.expect_commit(
+                        person,
+                        UncommittedRefresh { access, refresh, since: self.now, chain },
+                        sent_at,
+                    );
                 }
             }
             CallKind::Exchange(code) => {
@@ -172,6 +164,16 @@ impl InvariantChecker {
                 self.codes.insert(code.clone(), ConsentCode { person, chain, unanswered });
             }
             CallKind::Other => {}
+        }
+    }
+
+    /// Records that these tokens must be stored soon, unless they are dead already: then a stored access token may stay.
+    fn expect_commit(&mut self, person: usize, issued: UncommittedRefresh, sent_at: UnixTime) {
+        let life = self.access[&issued.access].expires.until(sent_at);
+        let token = issued.access.get(..8).unwrap_or_default();
+        self.record(&format!("token {token} of person {person}, for {life:?}"));
+        if !life.is_zero() {
+            self.people[person].pending.push(issued);
         }
     }
 
