@@ -30,8 +30,8 @@ use webex_tokend::domain::verdict::Verdict;
 use webex_tokend::grant_cache::GrantCache;
 use webex_tokend::store::ClaimOrder;
 use webex_tokend::store::ClaimRequest;
+use webex_tokend::store::GrantCommands;
 use webex_tokend::store::Lease;
-use webex_tokend::store::Store as _;
 use webex_tokend::store::seal::Sealer;
 use webex_tokend::store::sqlite::SqliteStore;
 

@@ -29,7 +29,7 @@ use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Store;
+use webex_tokend::store::GrantCommands;
 use webex_tokend::store::sqlite::SqliteStore;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -94,7 +94,7 @@ fn tokens(number: usize) -> [String; 2] {
     ["a", "r"].map(|kind| format!("{kind}{number:0>100}"))
 }
 
-/// The person whom the simulator has at this index.
+/// The person with this index in the simulator.
 fn person(number: usize) -> Result<Person, AnyError> {
     let known = webex_sim::Person::numbered(number);
     let mut person = Person::known_by(PersonId::parse(&known.id)?);

@@ -10,6 +10,11 @@ use parking_lot::Mutex;
 use parking_lot::MutexGuard;
 
 use crate::domain::grant::Grant;
+use crate::domain::list::ListPosition;
+use crate::domain::list::ListRequest;
+use crate::domain::list::ListSelection;
+use crate::domain::list::SortBy;
+use crate::domain::overview::StateCounts;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
@@ -17,16 +22,9 @@ use crate::domain::person::PersonQuery;
 use crate::domain::person::ResolvedPerson;
 use crate::domain::time::UnixTime;
 use crate::events::Events;
-use crate::store::Store;
+use crate::store::GrantQueries;
 
 pub use crate::events::EventPosition;
-pub use crate::store::BoundedCount;
-pub use crate::store::ListPosition;
-pub use crate::store::ListRequest;
-pub use crate::store::ListSelection;
-pub use crate::store::SortBy;
-pub use crate::store::SortKey;
-pub use crate::store::StateCounts;
 pub use crate::store::StoreError;
 
 /// Number of grants in each of the two generations; a grant takes about a kilobyte.
@@ -34,7 +32,7 @@ const GENERATION: usize = 4096;
 
 /// Serves grants from memory where possible.
 pub struct GrantCache {
-    store: Arc<dyn Store>,
+    store: Arc<dyn GrantQueries>,
     cache: Mutex<TwoGenerations>,
     events: Events,
 }
@@ -54,7 +52,7 @@ struct TwoGenerations {
 impl GrantCache {
     /// An empty cache over `store`.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>) -> Self {
+    pub fn new(store: Arc<dyn GrantQueries>) -> Self {
         Self { store, cache: Mutex::new(TwoGenerations::default()), events: Events::default() }
     }
 
@@ -234,6 +232,7 @@ mod tests {
     use crate::domain::grant::Tokens;
     use crate::domain::schedule::Policy;
     use crate::domain::secret::Secret;
+    use crate::store::GrantCommands;
     use crate::store::memory::MemoryStore;
 
     const HOUR: Duration = Duration::from_secs(3600);

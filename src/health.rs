@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::StoreMetadata;
 
 /// Why the daemon is not ready. The source may contain details that clients must not see.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -60,14 +60,14 @@ impl PendingCommits {
 /// Checks readiness.
 #[derive(Clone)]
 pub struct Health {
-    store: Arc<dyn Store>,
+    store: Arc<dyn StoreMetadata>,
     unkept: Arc<PendingCommits>,
 }
 
 impl Health {
     /// Checks `store`, and counts the results in `unkept`.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, unkept: Arc<PendingCommits>) -> Self {
+    pub fn new(store: Arc<dyn StoreMetadata>, unkept: Arc<PendingCommits>) -> Self {
         Self { store, unkept }
     }
 

@@ -9,7 +9,7 @@ use webex_sim::Consent;
 use webex_sim::Sim;
 use webex_sim::model::Request;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Store as _;
+use webex_tokend::store::GrantQueries;
 
 use crate::Size;
 use crate::client::Client;

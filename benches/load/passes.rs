@@ -9,7 +9,7 @@ use std::time::Instant;
 use tokio::task::JoinSet;
 use webex_sim::Sim;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::Store as _;
+use webex_tokend::store::GrantQueries;
 
 use crate::Size;
 use crate::client::Way;

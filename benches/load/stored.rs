@@ -10,8 +10,9 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::ClaimOrder;
 use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Committed;
+use webex_tokend::store::GrantCommands;
+use webex_tokend::store::GrantQueries;
 use webex_tokend::store::Lease;
-use webex_tokend::store::Store;
 use webex_tokend::store::sqlite::SqliteStore;
 
 use crate::Size;

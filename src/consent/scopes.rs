@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use crate::consent::service::ConsentService;
-use crate::store::ListRequest;
-use crate::store::ListSelection;
-use crate::store::SortBy;
+use crate::domain::list::ListRequest;
+use crate::domain::list::ListSelection;
+use crate::domain::list::SortBy;
 use crate::store::StoreError;
 
 /// Number of grants read from the store at once.

@@ -5,8 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 use serde_json::json;
 
-use crate::grant_cache::ListPosition;
-use crate::grant_cache::SortKey;
+use crate::domain::list::ListPosition;
+use crate::domain::list::SortKey;
 
 /// Maximum size of a text in bytes: 128 characters of a search or 254 of an address, in UTF-8.
 const MAX_LEN: usize = 1024;

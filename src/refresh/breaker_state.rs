@@ -13,8 +13,8 @@ use crate::domain::grant::GrantStatus;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::store::MetaKey;
-use crate::store::Store;
 use crate::store::StoreError;
+use crate::store::StoreMetadata;
 
 /// The breaker and its stored state. If the store fails, the breaker works on, and its state is stored later.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl BreakerState {
     }
 
     /// Loads the state that the last run stored, unless the breaker has opened in this run already.
-    pub(super) async fn load(&self, store: &dyn Store, now: UnixTime) -> Result<(), StoreError> {
+    pub(super) async fn load(&self, store: &dyn StoreMetadata, now: UnixTime) -> Result<(), StoreError> {
         if self.kept().is_some() {
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl BreakerState {
     }
 
     /// Stores the state if it has changed since it was last stored.
-    pub(super) async fn save(&self, store: &dyn Store) {
+    pub(super) async fn save(&self, store: &dyn StoreMetadata) {
         if self.unsaved().is_none() {
             return;
         }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::domain::breaker::DueSummary;
 use crate::domain::breaker::Role;
 use crate::domain::grant::GrantStatus;
+use crate::domain::list::ListRequest;
+use crate::domain::list::ListSelection;
+use crate::domain::list::SortBy;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::grant_cache::EventPosition;
@@ -16,9 +19,6 @@ use crate::store::Claim;
 use crate::store::ClaimOrder;
 use crate::store::ClaimRequest;
 use crate::store::Lease;
-use crate::store::ListRequest;
-use crate::store::ListSelection;
-use crate::store::SortBy;
 use crate::store::StoreError;
 
 /// Lease of a claim: enough for the wait for the start, the whole call and the commit.

@@ -2,7 +2,7 @@
 
 use crate::domain::time::UnixTime;
 
-/// What `Store::backlog` counts.
+/// What `GrantQueries::backlog` counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BacklogRequest {
     /// The time at which grants are due or expired.

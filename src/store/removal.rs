@@ -4,7 +4,7 @@ use crate::domain::grant::GrantState;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 
-/// Which grants [`Store::forget_all`](crate::store::Store::forget_all) removes.
+/// Which grants [`GrantCommands::forget_all`](crate::store::GrantCommands::forget_all) removes.
 #[derive(Clone, Debug)]
 pub struct Removal {
     /// Whose grants. They are removed in one transaction, so callers ask for a few hundred at most.

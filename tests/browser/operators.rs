@@ -13,7 +13,7 @@ use webex_tokend::clock::SystemClock;
 use webex_tokend::domain::api_key::Rights;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::schedule::Schedule;
-use webex_tokend::store::Store;
+use webex_tokend::store::GrantCommands;
 use webex_tokend::store::sqlite::SqliteStore;
 
 use super::axe;

@@ -15,7 +15,7 @@ use webex_tokend::domain::notice::facts::after_refresh;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::store::Claim;
 use webex_tokend::store::Committed;
-use webex_tokend::store::Store;
+use webex_tokend::store::GrantCommands;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::outbox::OutboxStore;
 use webex_tokend::store::sqlite::SqliteStore;

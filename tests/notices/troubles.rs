@@ -15,10 +15,11 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::notices::HistoryPage;
 use webex_tokend::notices::sink::SinkAnswer;
+use webex_tokend::store::GrantCommands;
 use webex_tokend::store::Lease;
 use webex_tokend::store::MetaKey;
-use webex_tokend::store::Store as _;
 use webex_tokend::store::StoreError;
+use webex_tokend::store::StoreMetadata;
 use webex_tokend::store::history::HistoryStore;
 use webex_tokend::store::memory::MemoryStore;
 

@@ -20,6 +20,7 @@ use webex_tokend::notices::sink::Delivering;
 use webex_tokend::notices::sink::Letter;
 use webex_tokend::notices::sink::Sink;
 use webex_tokend::notices::sink::SinkAnswer;
+use webex_tokend::store::GrantCommands;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::outbox::OutboxStore;

@@ -21,6 +21,12 @@ use tokio::time::sleep;
 use webex_tokend::clock::Clock as _;
 use webex_tokend::domain::breaker::DueSummary;
 use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::list::ListPosition;
+use webex_tokend::domain::list::ListRequest;
+use webex_tokend::domain::list::ListSelection;
+use webex_tokend::domain::list::SortBy;
+use webex_tokend::domain::overview::GrantTotals;
+use webex_tokend::domain::overview::StateCounts;
 use webex_tokend::domain::person::AddressMatch;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
@@ -35,20 +41,17 @@ use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Claims;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
-use webex_tokend::store::GrantTotals;
+use webex_tokend::store::GrantCommands;
+use webex_tokend::store::GrantQueries;
 use webex_tokend::store::GrantUpdate;
 use webex_tokend::store::Lease;
-use webex_tokend::store::ListPosition;
-use webex_tokend::store::ListRequest;
-use webex_tokend::store::ListSelection;
 use webex_tokend::store::MetaKey;
 use webex_tokend::store::Removal;
 use webex_tokend::store::Saved;
-use webex_tokend::store::SortBy;
-use webex_tokend::store::StateCounts;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreError;
 use webex_tokend::store::StoreFuture;
+use webex_tokend::store::StoreMetadata;
 
 use crate::simulation::env::SimEnv;
 use crate::simulation::invariants::ClaimedBy;
@@ -148,7 +151,7 @@ impl SimStore {
     }
 }
 
-impl Store for SimStore {
+impl GrantCommands for SimStore {
     fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         let (id, kept) = (grant.person.id.clone(), grant.clone());
         Box::pin(async move {
@@ -208,24 +211,12 @@ impl Store for SimStore {
         })
     }
 
-    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
-        Box::pin(self.store_call("find", |inner| inner.find(person), |_, _| ()))
-    }
-
-    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
-        Box::pin(self.store_call("resolve", |inner| inner.resolve(email), |_, _| ()))
-    }
-
     fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> StoreFuture<'_, bool> {
         Box::pin(self.store_call(
             "update_person",
             move |inner| inner.update_person(person, planned, next),
             |_, _| (),
         ))
-    }
-
-    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
-        Box::pin(self.store_call("list", |inner| inner.list(page), |_, _| ()))
     }
 
     fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
@@ -249,20 +240,6 @@ impl Store for SimStore {
         Box::pin(self.store_call("forget_all", move |inner| inner.forget_all(removal), saw))
     }
 
-    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
-        Box::pin(async move {
-            let stored = self.store_call("next_wake", |inner| inner.next_wake(after), |_, _| ()).await?;
-            if let Some(sleep) = self.skips {
-                self.skip_idle(sleep, stored).await;
-            }
-            Ok(stored)
-        })
-    }
-
-    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
-        Box::pin(self.store_call("waiting", move |inner| inner.due_summary(now), |_, _| ()))
-    }
-
     fn update_batch(
         &self,
         after: BatchPosition,
@@ -278,6 +255,42 @@ impl Store for SimStore {
         Box::pin(self.store_call("revise", move |inner| inner.update_batch(after, limit, revision), saw))
     }
 
+    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
+        Box::pin(self.store_call(
+            "settle",
+            move |inner| inner.clamp_times(now, lease_end),
+            move |w, ()| w.settled(lease_end),
+        ))
+    }
+}
+
+impl GrantQueries for SimStore {
+    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
+        Box::pin(self.store_call("find", |inner| inner.find(person), |_, _| ()))
+    }
+
+    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
+        Box::pin(self.store_call("resolve", |inner| inner.resolve(email), |_, _| ()))
+    }
+
+    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
+        Box::pin(self.store_call("list", |inner| inner.list(page), |_, _| ()))
+    }
+
+    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
+        Box::pin(async move {
+            let stored = self.store_call("next_wake", |inner| inner.next_wake(after), |_, _| ()).await?;
+            if let Some(sleep) = self.skips {
+                self.skip_idle(sleep, stored).await;
+            }
+            Ok(stored)
+        })
+    }
+
+    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
+        Box::pin(self.store_call("waiting", move |inner| inner.due_summary(now), |_, _| ()))
+    }
+
     fn totals(&self) -> StoreFuture<'_, GrantTotals> {
         Box::pin(self.store_call("census", |inner| inner.totals(), |_, _| ()))
     }
@@ -286,16 +299,14 @@ impl Store for SimStore {
         Box::pin(self.store_call("backlog", move |inner| inner.backlog(ask), |_, _| ()))
     }
 
+    fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts> {
+        Box::pin(self.store_call("counts", move |inner| inner.counts(now), |_, _| ()))
+    }
+}
+
+impl StoreMetadata for SimStore {
     fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {
         Box::pin(self.store_call("latest", |inner| inner.last_write_at(), |_, _| ()))
-    }
-
-    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
-        Box::pin(self.store_call(
-            "settle",
-            move |inner| inner.clamp_times(now, lease_end),
-            move |w, ()| w.settled(lease_end),
-        ))
     }
 
     fn get_meta(&self, note: MetaKey) -> StoreFuture<'_, Option<String>> {
@@ -312,10 +323,6 @@ impl Store for SimStore {
 
     fn check_writable(&self) -> StoreFuture<'_, ()> {
         Box::pin(self.store_call("prove", |inner| inner.check_writable(), |_, ()| ()))
-    }
-
-    fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts> {
-        Box::pin(self.store_call("counts", move |inner| inner.counts(now), |_, _| ()))
     }
 }
 

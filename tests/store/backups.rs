@@ -9,7 +9,8 @@ use std::sync::atomic::Ordering;
 
 use tokio::task::JoinSet;
 use tokio::task::spawn_blocking;
-use webex_tokend::store::Store;
+use webex_tokend::store::GrantCommands;
+use webex_tokend::store::GrantQueries;
 use webex_tokend::store::sqlite::SqliteStore;
 
 use crate::store::fixtures::StoreDir;

@@ -10,8 +10,10 @@ use std::process::Command;
 use std::process::Stdio;
 
 use webex_tokend::store::Committed;
-use webex_tokend::store::Store;
+use webex_tokend::store::GrantCommands;
+use webex_tokend::store::GrantQueries;
 use webex_tokend::store::StoreError;
+use webex_tokend::store::StoreMetadata;
 use webex_tokend::store::sqlite::SqliteStore;
 
 use crate::store::fixtures::INTEGRATION;

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::GrantStatus;
+use webex_tokend::domain::overview::GrantTotals;
 use webex_tokend::store::Committed;
-use webex_tokend::store::GrantTotals;
 use webex_tokend::store::MetaKey;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;

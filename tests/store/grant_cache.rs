@@ -10,6 +10,7 @@ use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonQuery;
 use webex_tokend::domain::person::ResolvedPerson;
 use webex_tokend::grant_cache::GrantCache;
+use webex_tokend::store::GrantCommands;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 

@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
+use webex_tokend::store::GrantCommands;
+use webex_tokend::store::GrantQueries;
 use webex_tokend::store::Removal;
-use webex_tokend::store::Store;
 
 use crate::store::fixtures::StoreDir;
 use crate::store::fixtures::at;

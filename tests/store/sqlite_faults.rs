@@ -11,8 +11,10 @@ use rusqlite::params;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::store::Committed;
-use webex_tokend::store::Store;
+use webex_tokend::store::GrantCommands;
+use webex_tokend::store::GrantQueries;
 use webex_tokend::store::StoreError;
+use webex_tokend::store::StoreMetadata;
 
 use crate::store::child_process::UNPRIVILEGED_USER;
 use crate::store::child_process::assert_child_succeeds;

@@ -9,18 +9,20 @@ use std::task::Waker;
 
 use rusqlite::Connection;
 use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::list::ListRequest;
+use webex_tokend::domain::list::ListSelection;
+use webex_tokend::domain::overview::GrantTotals;
 use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::search::Search;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::Claim;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
-use webex_tokend::store::GrantTotals;
+use webex_tokend::store::GrantCommands;
+use webex_tokend::store::GrantQueries;
 use webex_tokend::store::KeyStore;
-use webex_tokend::store::ListRequest;
-use webex_tokend::store::ListSelection;
 use webex_tokend::store::MetaKey;
-use webex_tokend::store::Store;
+use webex_tokend::store::StoreMetadata;
 use webex_tokend::store::sqlite::SqliteStore;
 
 use crate::store::child_process::assert_child_succeeds;

@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use webex_tokend::domain::breaker::DueSummary;
 use webex_tokend::domain::grant::Grant;
+use webex_tokend::domain::list::ListPosition;
+use webex_tokend::domain::list::ListRequest;
+use webex_tokend::domain::overview::GrantTotals;
+use webex_tokend::domain::overview::StateCounts;
 use webex_tokend::domain::person::AddressMatch;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
@@ -19,17 +23,16 @@ use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Claims;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
-use webex_tokend::store::GrantTotals;
+use webex_tokend::store::GrantCommands;
+use webex_tokend::store::GrantQueries;
 use webex_tokend::store::GrantUpdate;
 use webex_tokend::store::Lease;
-use webex_tokend::store::ListPosition;
-use webex_tokend::store::ListRequest;
 use webex_tokend::store::MetaKey;
 use webex_tokend::store::Removal;
 use webex_tokend::store::Saved;
-use webex_tokend::store::StateCounts;
 use webex_tokend::store::Store;
 use webex_tokend::store::StoreFuture;
+use webex_tokend::store::StoreMetadata;
 
 /// The operations of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,7 +79,7 @@ pub(crate) struct InterceptedStore<B> {
     pub(crate) intercept: B,
 }
 
-impl<B: Intercept> Store for InterceptedStore<B> {
+impl<B: Intercept> GrantCommands for InterceptedStore<B> {
     fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         self.intercept.intercept(StoreOp::SaveConsent, Some(&grant.person.id.clone()), move || {
             self.store.save_consent(grant)
@@ -110,23 +113,11 @@ impl<B: Intercept> Store for InterceptedStore<B> {
         })
     }
 
-    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
-        self.intercept.intercept(StoreOp::Find, Some(&person.clone()), move || self.store.find(person))
-    }
-
-    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
-        self.intercept.intercept(StoreOp::Resolve, None, move || self.store.resolve(email))
-    }
-
     fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> StoreFuture<'_, bool> {
         let id = person.id.clone();
         self.intercept.intercept(StoreOp::UpdatePerson, Some(&id), move || {
             self.store.update_person(person, planned, next)
         })
-    }
-
-    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
-        self.intercept.intercept(StoreOp::List, None, move || self.store.list(page))
     }
 
     fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
@@ -137,14 +128,6 @@ impl<B: Intercept> Store for InterceptedStore<B> {
         self.intercept.intercept(StoreOp::Forget, None, move || self.store.forget_all(removal))
     }
 
-    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
-        self.intercept.intercept(StoreOp::NextWake, None, move || self.store.next_wake(after))
-    }
-
-    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
-        self.intercept.intercept(StoreOp::Waiting, None, move || self.store.due_summary(now))
-    }
-
     fn update_batch(
         &self,
         after: BatchPosition,
@@ -153,6 +136,32 @@ impl<B: Intercept> Store for InterceptedStore<B> {
     ) -> StoreFuture<'_, Option<BatchPosition>> {
         self.intercept
             .intercept(StoreOp::Revise, None, move || self.store.update_batch(after, limit, revision))
+    }
+
+    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
+        self.intercept.intercept(StoreOp::Settle, None, move || self.store.clamp_times(now, lease_end))
+    }
+}
+
+impl<B: Intercept> GrantQueries for InterceptedStore<B> {
+    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
+        self.intercept.intercept(StoreOp::Find, Some(&person.clone()), move || self.store.find(person))
+    }
+
+    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
+        self.intercept.intercept(StoreOp::Resolve, None, move || self.store.resolve(email))
+    }
+
+    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
+        self.intercept.intercept(StoreOp::List, None, move || self.store.list(page))
+    }
+
+    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
+        self.intercept.intercept(StoreOp::NextWake, None, move || self.store.next_wake(after))
+    }
+
+    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
+        self.intercept.intercept(StoreOp::Waiting, None, move || self.store.due_summary(now))
     }
 
     fn totals(&self) -> StoreFuture<'_, GrantTotals> {
@@ -166,13 +175,11 @@ impl<B: Intercept> Store for InterceptedStore<B> {
     fn backlog(&self, ask: BacklogRequest) -> StoreFuture<'_, BacklogCounts> {
         self.intercept.intercept(StoreOp::Backlog, None, move || self.store.backlog(ask))
     }
+}
 
+impl<B: Intercept> StoreMetadata for InterceptedStore<B> {
     fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {
         self.intercept.intercept(StoreOp::Latest, None, move || self.store.last_write_at())
-    }
-
-    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
-        self.intercept.intercept(StoreOp::Settle, None, move || self.store.clamp_times(now, lease_end))
     }
 
     fn get_meta(&self, note: MetaKey) -> StoreFuture<'_, Option<String>> {

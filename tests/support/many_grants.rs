@@ -16,7 +16,7 @@ use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
-use webex_tokend::store::Store;
+use webex_tokend::store::GrantCommands;
 use webex_tokend::store::sqlite::SqliteStore;
 
 use crate::support::time::HOUR;

@@ -11,10 +11,10 @@ use hyper::header;
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
+use crate::domain::list::ListPosition;
 use crate::domain::person::PersonId;
 use crate::domain::person::PersonQuery;
 use crate::domain::person::ResolvedPerson;
-use crate::grant_cache::ListPosition;
 use crate::grant_cache::StoreError;
 use crate::http::api::context::Api;
 use crate::http::api_error::ApiError;

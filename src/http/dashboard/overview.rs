@@ -1,9 +1,9 @@
 //! The top of the first page: whether people need attention, current problems, and the numbers.
 
 use crate::api_types::attention;
+use crate::domain::overview::BoundedCount;
+use crate::domain::overview::StateCounts;
 use crate::domain::time::UnixTime;
-use crate::grant_cache::BoundedCount;
-use crate::grant_cache::StateCounts;
 use crate::http::api_error::ApiError;
 use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::query::ListQuery;

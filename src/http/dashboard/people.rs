@@ -5,13 +5,13 @@ use hyper::Response;
 use hyper::StatusCode;
 
 use crate::domain::grant::Grant;
+use crate::domain::list::ListPosition;
+use crate::domain::list::ListRequest;
+use crate::domain::list::ListSelection;
+use crate::domain::list::SortBy;
+use crate::domain::list::SortKey;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
-use crate::grant_cache::ListPosition;
-use crate::grant_cache::ListRequest;
-use crate::grant_cache::ListSelection;
-use crate::grant_cache::SortBy;
-use crate::grant_cache::SortKey;
 use crate::http::api_error::ApiError;
 use crate::http::dashboard::assets::AssetUrls;
 use crate::http::dashboard::context::Dashboard;

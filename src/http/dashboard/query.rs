@@ -3,11 +3,11 @@
 use url::form_urlencoded::Serializer;
 
 use crate::domain::grant::GrantState;
+use crate::domain::list::ListPosition;
+use crate::domain::list::ListSelection;
+use crate::domain::list::SortBy;
 use crate::domain::search::MAX_LEN;
 use crate::domain::search::Search;
-use crate::grant_cache::ListPosition;
-use crate::grant_cache::ListSelection;
-use crate::grant_cache::SortBy;
 use crate::http::cursor;
 use crate::http::query_string;
 
@@ -163,7 +163,7 @@ impl ListQuery {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::grant_cache::SortKey;
+    use crate::domain::list::SortKey;
 
     #[test]
     fn queries_survive_formatting_and_parsing() {

@@ -21,7 +21,12 @@ use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantState;
 use crate::domain::grant::GrantStatus;
+use crate::domain::list::ListPosition;
+use crate::domain::list::ListRequest;
 use crate::domain::notice::facts::Origin;
+use crate::domain::overview::BoundedCount;
+use crate::domain::overview::GrantTotals;
+use crate::domain::overview::StateCounts;
 use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
@@ -31,25 +36,22 @@ use crate::domain::time::UnixTime;
 use crate::store::BacklogCounts;
 use crate::store::BacklogRequest;
 use crate::store::BatchPosition;
-use crate::store::BoundedCount;
 use crate::store::Claim;
 use crate::store::ClaimOrder;
 use crate::store::ClaimRequest;
 use crate::store::Claims;
 use crate::store::Committed;
 use crate::store::Fence;
-use crate::store::GrantTotals;
+use crate::store::GrantCommands;
+use crate::store::GrantQueries;
 use crate::store::GrantUpdate;
 use crate::store::Lease;
-use crate::store::ListPosition;
-use crate::store::ListRequest;
 use crate::store::MetaKey;
 use crate::store::Removal;
 use crate::store::Saved;
-use crate::store::StateCounts;
-use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::StoreFuture;
+use crate::store::StoreMetadata;
 use crate::store::memory::due_index::DueIndex;
 use crate::store::memory::history::History;
 use crate::store::memory::outbox::Outbox;
@@ -234,7 +236,7 @@ impl MemoryState {
     }
 }
 
-impl Store for MemoryStore {
+impl GrantCommands for MemoryStore {
     fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         self.answer(|inner| {
             let (replaced, kept) = (inner.replaceable(&grant.person.id), grant.clone());
@@ -275,20 +277,8 @@ impl Store for MemoryStore {
         self.answer(|inner| inner.give_back(&person, fence, next))
     }
 
-    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
-        self.answer(|inner| inner.rows.get(&person).map(|row| row.grant.clone()))
-    }
-
-    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
-        self.answer(|inner| inner.resolve(&email))
-    }
-
     fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> StoreFuture<'_, bool> {
         self.answer(|inner| inner.update_person(person, planned, next))
-    }
-
-    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
-        self.answer(|inner| inner.list(&page))
     }
 
     fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
@@ -299,14 +289,6 @@ impl Store for MemoryStore {
         self.answer(|inner| inner.forget_all(&removal))
     }
 
-    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
-        self.answer(|inner| inner.due_index.next_wake(after))
-    }
-
-    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
-        self.answer(|inner| inner.due_summary(now))
-    }
-
     fn update_batch(
         &self,
         after: BatchPosition,
@@ -314,6 +296,37 @@ impl Store for MemoryStore {
         revision: GrantUpdate,
     ) -> StoreFuture<'_, Option<BatchPosition>> {
         self.answer(|inner| inner.revise(after, limit, &revision))
+    }
+
+    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
+        self.answer(|inner| {
+            inner.latest = inner.latest.map(|latest| latest.min(now));
+            inner.outbox.clamp_times(now);
+            inner.history.clamp_times(now);
+            inner.change_claimed(|row| row.grant.next = row.grant.next.no_later_than(lease_end));
+        })
+    }
+}
+
+impl GrantQueries for MemoryStore {
+    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
+        self.answer(|inner| inner.rows.get(&person).map(|row| row.grant.clone()))
+    }
+
+    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
+        self.answer(|inner| inner.resolve(&email))
+    }
+
+    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
+        self.answer(|inner| inner.list(&page))
+    }
+
+    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
+        self.answer(|inner| inner.due_index.next_wake(after))
+    }
+
+    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
+        self.answer(|inner| inner.due_summary(now))
     }
 
     fn totals(&self) -> StoreFuture<'_, GrantTotals> {
@@ -334,18 +347,11 @@ impl Store for MemoryStore {
     fn backlog(&self, ask: BacklogRequest) -> StoreFuture<'_, BacklogCounts> {
         self.answer(move |inner| inner.backlog(&ask))
     }
+}
 
+impl StoreMetadata for MemoryStore {
     fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {
         self.answer(|inner| inner.latest)
-    }
-
-    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
-        self.answer(|inner| {
-            inner.latest = inner.latest.map(|latest| latest.min(now));
-            inner.outbox.clamp_times(now);
-            inner.history.clamp_times(now);
-            inner.change_claimed(|row| row.grant.next = row.grant.next.no_later_than(lease_end));
-        })
     }
 
     fn get_meta(&self, note: MetaKey) -> StoreFuture<'_, Option<String>> {

@@ -15,7 +15,7 @@ pub(super) struct StoredGrant {
 }
 
 impl StoredGrant {
-    /// `grant` with the person of this row, which only a consent or [`update_person`](crate::store::Store::update_person) changes.
+    /// `grant` with the person of this row, which only a consent or [`update_person`](crate::store::GrantCommands::update_person) changes.
     pub(super) fn of_same_person(&self, grant: Grant) -> Grant {
         Grant { person: self.grant.person.clone(), person_check_at: self.grant.person_check_at, ..grant }
     }

@@ -3,12 +3,12 @@
 use rusqlite::Connection;
 use rusqlite::params;
 
+use crate::domain::overview::BoundedCount;
+use crate::domain::overview::COUNT_LIMIT;
+use crate::domain::overview::GrantTotals;
+use crate::domain::overview::StateCounts;
 use crate::domain::time::UnixTime;
-use crate::store::BoundedCount;
-use crate::store::GrantTotals;
-use crate::store::StateCounts;
 use crate::store::StoreError;
-use crate::store::overview::COUNT_LIMIT;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::list;
 

@@ -10,8 +10,12 @@ use rusqlite::Connection;
 use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::breaker::DueSummary;
 use crate::domain::grant::Grant;
+use crate::domain::list::ListPosition;
+use crate::domain::list::ListRequest;
 use crate::domain::notice::NoticeType;
 use crate::domain::notice::facts::Origin;
+use crate::domain::overview::GrantTotals;
+use crate::domain::overview::StateCounts;
 use crate::domain::person::AddressMatch;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
@@ -26,19 +30,17 @@ use crate::store::ClaimRequest;
 use crate::store::Claims;
 use crate::store::Committed;
 use crate::store::Fence;
-use crate::store::GrantTotals;
+use crate::store::GrantCommands;
+use crate::store::GrantQueries;
 use crate::store::GrantUpdate;
 use crate::store::KeyStore;
 use crate::store::Lease;
-use crate::store::ListPosition;
-use crate::store::ListRequest;
 use crate::store::MetaKey;
 use crate::store::Removal;
 use crate::store::Saved;
-use crate::store::StateCounts;
-use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::StoreFuture;
+use crate::store::StoreMetadata;
 use crate::store::outbox::OutboxContext;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::backlog;
@@ -201,7 +203,7 @@ impl fmt::Debug for SqliteStore {
     }
 }
 
-impl Store for SqliteStore {
+impl GrantCommands for SqliteStore {
     fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         self.write_with_news(move |db, context| {
             let save = || queries::save_consent(db, context, &grant);
@@ -243,21 +245,8 @@ impl Store for SqliteStore {
         self.write(move |db, context| queries::release(db, context, &person, fence, next))
     }
 
-    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
-        self.read(move |db, context| queries::find(db, context, &person))
-    }
-
-    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
-        self.read(move |db, context| persons::resolve(db, context, &email))
-    }
-
     fn update_person(&self, person: Person, planned: UnixTime, next: UnixTime) -> StoreFuture<'_, bool> {
         self.write(move |db, context| persons::update_person(db, context, (&person, planned), next))
-    }
-
-    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
-        let span = if page.limit > 1 { ReadSpan::Long } else { ReadSpan::Short };
-        self.look(span, move |db, context| list::list(db, context, &page))
     }
 
     fn forget(&self, person: PersonId) -> StoreFuture<'_, bool> {
@@ -273,14 +262,6 @@ impl Store for SqliteStore {
         self.write_generation(forget, |gone| !gone.is_empty())
     }
 
-    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
-        self.read(move |db, context| queries::next_wake(db, context, after))
-    }
-
-    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
-        self.read(move |db, context| queries::due_summary(db, context, now))
-    }
-
     fn update_batch(
         &self,
         after: BatchPosition,
@@ -288,6 +269,36 @@ impl Store for SqliteStore {
         revision: GrantUpdate,
     ) -> StoreFuture<'_, Option<BatchPosition>> {
         self.write(move |db, context| queries::update_batch(db, context, after, limit, &revision))
+    }
+
+    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
+        Box::pin(async move {
+            self.clamp_outbox_times(now).await?;
+            self.write(move |db, context| queries::clamp_times(db, context, now, lease_end)).await
+        })
+    }
+}
+
+impl GrantQueries for SqliteStore {
+    fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
+        self.read(move |db, context| queries::find(db, context, &person))
+    }
+
+    fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>> {
+        self.read(move |db, context| persons::resolve(db, context, &email))
+    }
+
+    fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>> {
+        let span = if page.limit > 1 { ReadSpan::Long } else { ReadSpan::Short };
+        self.look(span, move |db, context| list::list(db, context, &page))
+    }
+
+    fn next_wake(&self, after: UnixTime) -> StoreFuture<'_, Option<UnixTime>> {
+        self.read(move |db, context| queries::next_wake(db, context, after))
+    }
+
+    fn due_summary(&self, now: UnixTime) -> StoreFuture<'_, DueSummary> {
+        self.read(move |db, context| queries::due_summary(db, context, now))
     }
 
     fn backlog(&self, ask: BacklogRequest) -> StoreFuture<'_, BacklogCounts> {
@@ -301,16 +312,11 @@ impl Store for SqliteStore {
     fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts> {
         self.survey(move |db, context| overview::counts(db, context, now))
     }
+}
 
+impl StoreMetadata for SqliteStore {
     fn last_write_at(&self) -> StoreFuture<'_, Option<UnixTime>> {
         self.read(meta::last_write_at)
-    }
-
-    fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()> {
-        Box::pin(async move {
-            self.clamp_outbox_times(now).await?;
-            self.write(move |db, context| queries::clamp_times(db, context, now, lease_end)).await
-        })
     }
 
     fn get_meta(&self, note: MetaKey) -> StoreFuture<'_, Option<String>> {

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::GrantStatus;
+use webex_tokend::domain::list::ListRequest;
+use webex_tokend::domain::list::ListSelection;
+use webex_tokend::domain::list::SortBy;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::ListRequest;
-use webex_tokend::store::ListSelection;
-use webex_tokend::store::SortBy;
-use webex_tokend::store::Store;
+use webex_tokend::store::GrantQueries;
 use webex_tokend::store::sqlite::SqliteStore;
 
 use crate::process::kills::load::Load;

@@ -51,7 +51,7 @@ impl BoundedCount {
 
 impl BoundedCount {
     /// The count of rows that were counted up to [`COUNT_LIMIT`] plus one.
-    pub(super) fn limited(counted: u64) -> Self {
+    pub(crate) fn limited(counted: u64) -> Self {
         Self { people: counted.min(COUNT_LIMIT), or_more: counted > COUNT_LIMIT }
     }
 }
@@ -59,7 +59,7 @@ impl BoundedCount {
 impl StateCounts {
     /// Splits `alive` grants without failures into fresh and due ones. `due` and `fresh` were counted up to [`COUNT_LIMIT`] plus
     /// one. If one of them is exact, the other follows from it.
-    pub(super) fn split_fresh_and_due(
+    pub(crate) fn split_fresh_and_due(
         alive: u64,
         due: u64,
         fresh: impl FnOnce() -> u64,

@@ -105,12 +105,12 @@ impl ListRequest {
     }
 
     /// `limit` as a `usize`.
-    pub(super) fn limit_as_usize(&self) -> usize {
+    pub(crate) fn limit_as_usize(&self) -> usize {
         usize::try_from(self.limit).unwrap_or(usize::MAX)
     }
 
     /// This page of `grants`, which must be all grants. For few grants, or for a store without indexes.
-    pub(super) fn select_from<G: Borrow<Grant>>(
+    pub(crate) fn select_from<G: Borrow<Grant>>(
         &self,
         grants: impl Iterator<Item = (i64, G)>,
     ) -> Vec<(ListPosition, G)> {
