@@ -51,6 +51,8 @@ impl RefreshService {
         limit: usize,
         probe: bool,
     ) -> Result<(Vec<ClaimedGrant>, Vec<PersonId>), StoreError> {
+        // Before the lease begins, which a slow store must not use up.
+        let only_person = self.is_the_only_person().await;
         let now = self.parts.clock.now();
         let order = if probe { ClaimOrder::Healthiest } else { self.next_claim_order() };
         let ask = ClaimRequest {
@@ -65,7 +67,6 @@ impl RefreshService {
         let _claiming = self.claiming.acquire().await;
         let claims = self.parts.store.claim_due(ask).await?;
         let role = if probe { Role::Probe } else { Role::Ordinary };
-        let only_person = !claims.claims.is_empty() && self.is_the_only_person().await;
         let take = |claim: Claim| {
             let busy = self.busy.begin(&claim.grant.person.id);
             ClaimedGrant { claim, busy, role, on_demand: false, only_person, mended, published }
@@ -134,10 +135,10 @@ impl RefreshService {
         busy: InFlightGuard,
         role: Role,
     ) -> Result<Option<ClaimedGrant>, StoreError> {
+        let only_person = self.is_the_only_person().await;
         let (lease, mended) = (self.lease(self.parts.clock.now()), self.set_back().mended);
         let published = self.parts.view.events().position();
         if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
-            let only_person = self.is_the_only_person().await;
             return Ok(Some(ClaimedGrant {
                 claim,
                 busy,
