@@ -11,7 +11,7 @@
 
 #![expect(clippy::print_stdout, reason = "the example prints the settings of a daemon")]
 
-use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,7 +29,7 @@ use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::store::GrantCommands;
+use webex_tokend::store::GrantCommands as _;
 use webex_tokend::store::sqlite::SqliteStore;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -94,7 +94,7 @@ fn tokens(number: usize) -> [String; 2] {
     ["a", "r"].map(|kind| format!("{kind}{number:0>100}"))
 }
 
-/// The person with this index in the simulator.
+/// The person at this index of the simulator.
 fn person(number: usize) -> Result<Person, AnyError> {
     let known = webex_sim::Person::numbered(number);
     let mut person = Person::known_by(PersonId::parse(&known.id)?);
@@ -122,7 +122,7 @@ async fn simulate(dir: &Path, persons: usize, obtained: UnixTime, latency: Durat
     let people = (0..persons).map(webex_sim::Person::numbered).collect();
     let client_id = CLIENT_ID.to_owned();
     let sim = Sim::start(Settings { client_id, latency, people, ..Settings::default() }).await?;
-    let mut lines = String::new();
+    let mut lines = Vec::new();
     for number in 0..persons {
         let [access, refresh] = tokens(number);
         sim.with(|webex| webex.adopt(obtained.0, number, &access, &refresh));
@@ -131,7 +131,10 @@ async fn simulate(dir: &Path, persons: usize, obtained: UnixTime, latency: Durat
     std::fs::write(dir.join("grants.jsonl"), lines)?;
     let secret = sim.with(|webex| webex.settings().client_secret.clone());
     let base = sim.base_url();
-    println!("export WEBEX_API_BASE_URL={base} MY_APP_CLIENT_ID={CLIENT_ID} MY_APP_SECRET_ID={secret}");
+    writeln!(
+        std::io::stdout(),
+        "export WEBEX_API_BASE_URL={base} MY_APP_CLIENT_ID={CLIENT_ID} MY_APP_SECRET_ID={secret}"
+    )?;
     tokio::signal::ctrl_c().await?;
     Ok(())
 }

@@ -36,6 +36,7 @@ pub use crate::api_types::notices::NoticeTests;
 pub use crate::api_types::status::BacklogView;
 pub use crate::api_types::status::BreakerView;
 pub use crate::api_types::status::CertificateView;
+pub use crate::api_types::status::RefreshLimitsView;
 pub use crate::api_types::status::StateTally;
 pub use crate::api_types::status::Status;
 
@@ -160,6 +161,9 @@ pub struct RefreshRequest {
     /// Refresh even if the token was renewed within the no-op window.
     #[serde(default)]
     pub force: bool,
+    /// The refresh is one of many: those that readers wait for go first.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bulk: bool,
 }
 
 /// The result of a refresh.

@@ -17,6 +17,9 @@ pub struct Status {
     /// Refreshes that are due and take longer than a minute to send; null without such a backlog, and while refreshes pause.
     #[serde(default)]
     pub backlog: Option<BacklogView>,
+    /// How many refreshes may run at once and start in a second.
+    #[serde(default)]
+    pub refresh_limits: Option<RefreshLimitsView>,
     /// `ok` or `failing`.
     pub store: String,
     /// Whether the daemon is ready, as `/readyz` reports it.
@@ -46,6 +49,15 @@ pub struct BacklogView {
     pub until: Option<String>,
     /// The backlog as a sentence.
     pub says: String,
+}
+
+/// How many refreshes may run at once and start in a second.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RefreshLimitsView {
+    /// `EVENT_LOOP_CONCURRENCY`. A command that refreshes or imports many grants should send so many requests at once.
+    pub concurrency: u64,
+    /// `EVENT_LOOP_MAX_PER_SECOND`; null without a limit.
+    pub per_second: Option<f64>,
 }
 
 /// The certificate that the daemon serves.

@@ -3,6 +3,7 @@
 mod api_client;
 pub mod arguments;
 mod browser;
+mod bulk;
 mod commands;
 pub mod exit;
 mod format;

@@ -9,6 +9,7 @@ use crate::consent::finish::longest_wait;
 use crate::consent::service::ConsentService;
 use crate::domain::exchanges::asked_wait;
 use crate::domain::exchanges::bounded;
+use crate::domain::grant::GrantStatus;
 use crate::domain::grant::Tokens;
 use crate::domain::person::Person;
 use crate::domain::secret::Secret;
@@ -128,6 +129,19 @@ impl ConsentService {
         }
     }
 
+    /// The grant that an earlier import of the same refresh token has stored, if it is still there and alive. Nothing is asked of
+    /// Webex. `None` if the grant must be imported, or the store cannot tell.
+    pub async fn imported_before(&self, offered: &ImportRequest) -> Option<ImportedGrant> {
+        let refresh_token = clean_token(offered.refresh_token.clone(), "refresh token").ok().flatten()?;
+        if offered.replace {
+            return None;
+        }
+        let person = self.store.find_import(refresh_token.sha256()).await.ok().flatten()?;
+        let grant = self.store.find(person).await.ok().flatten()?;
+        (grant.status == GrantStatus::Active)
+            .then_some(ImportedGrant { person: grant.person, saved: Saved::Kept })
+    }
+
     async fn import_tokens(
         &self,
         offered: Secret,
@@ -162,6 +176,12 @@ impl ConsentService {
             log::error!(person = person.id.as_str(); "{person}: cannot store the imported grant: {error}");
             ImportError::Failed("the grant could not be stored; the daemon's log says why".to_owned())
         })?;
+        if saved != Saved::Older
+            && let Err(why) = self.store.note_import(person.id.clone(), offered.sha256()).await
+        {
+            // Then the same grant is asked of Webex again if it is imported again.
+            log::log!(why.log_level(), "cannot note that a grant was imported: {why}");
+        }
         // A grant that did not replace the stored one may be imported again with `replace`.
         if saved != Saved::Kept {
             self.held.release(&offered);

@@ -30,4 +30,6 @@ pub use crate::refresh::on_demand::RefreshReport;
 pub use crate::refresh::on_demand::TokenError;
 pub use crate::refresh::parts::RefreshServiceParts;
 pub use crate::refresh::rate_limit::RateLimits;
+pub use crate::refresh::requested::BulkTurn;
+pub use crate::refresh::requested::RefreshOptions;
 pub use crate::refresh::service::RefreshService;

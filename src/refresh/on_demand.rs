@@ -18,6 +18,7 @@ use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::grant_cache::EventPosition;
 use crate::refresh::requested::READER_RETRY_PAUSE;
+use crate::refresh::requested::RefreshOptions;
 use crate::refresh::service::RefreshService;
 use crate::store::Removal;
 use crate::store::StoreError;
@@ -137,7 +138,7 @@ impl RefreshService {
             return self.token_or_error(grant, min_ttl);
         }
         let begun = Instant::now();
-        self.join_or_refresh(person, seen, MAX_READER_WAIT, false).await;
+        self.join_or_refresh(person, seen, MAX_READER_WAIT, RefreshOptions::default()).await;
         self.confirm_refusal(person, MAX_READER_WAIT.saturating_sub(begun.elapsed())).await?;
         self.token_or_error(self.find_grant(person).await?, min_ttl)
     }
@@ -155,7 +156,13 @@ impl RefreshService {
         let dead = grant.life_left(self.parts().clock.now()).is_zero();
         if refused && dead && patience > CONFIRMATION_PAUSE {
             sleep(CONFIRMATION_PAUSE).await;
-            self.join_or_refresh(person, seen, patience.saturating_sub(CONFIRMATION_PAUSE), false).await;
+            self.join_or_refresh(
+                person,
+                seen,
+                patience.saturating_sub(CONFIRMATION_PAUSE),
+                RefreshOptions::default(),
+            )
+            .await;
         }
         Ok(())
     }
@@ -169,7 +176,7 @@ impl RefreshService {
         person: &PersonId,
         force: bool,
     ) -> Result<RefreshReport, TokenError> {
-        self.refresh_now_if(person, force, || true).await
+        self.refresh_now_if(person, RefreshOptions { force, bulk: false }, || true).await
     }
 
     /// As [`RefreshService::refresh_now`], but asks `may` before it starts a refresh for this caller. If that answers `false`, the
@@ -180,9 +187,10 @@ impl RefreshService {
     pub async fn refresh_now_if(
         self: &Arc<Self>,
         person: &PersonId,
-        force: bool,
+        ask: RefreshOptions,
         may: impl FnOnce() -> bool,
     ) -> Result<RefreshReport, TokenError> {
+        let force = ask.force;
         let seen = self.parts().view.events().position();
         let before = self.find_grant(person).await?;
         let now = self.parts().clock.now();
@@ -214,13 +222,13 @@ impl RefreshService {
                 grant: before,
             });
         }
-        let joined = self.join_or_refresh(person, seen, MAX_REFRESH_WAIT, force).await;
+        let joined = self.join_or_refresh(person, seen, MAX_REFRESH_WAIT, ask).await;
         self.confirm_refusal(person, MAX_READER_WAIT).await?;
         let seen = self.parts().view.events().position();
         let mut grant = self.find_grant(person).await?;
         if joined && grant.last == before.last {
             // The result of the joined refresh was discarded, because a consent was stored meanwhile.
-            self.join_or_refresh(person, seen, MAX_READER_WAIT, force).await;
+            self.join_or_refresh(person, seen, MAX_READER_WAIT, ask).await;
             grant = self.find_grant(person).await?;
         }
         if grant.last == before.last {
@@ -357,7 +365,7 @@ impl RefreshService {
         person: &PersonId,
         seen: EventPosition,
         patience: Duration,
-        forced: bool,
+        ask: RefreshOptions,
     ) -> bool {
         let (flight, busy) = self.in_flight().join(person);
         let joined = busy.is_none();
@@ -365,7 +373,7 @@ impl RefreshService {
             let refresher = self.clone();
             self.parts()
                 .tasks
-                .spawn("refresh on demand", async move { refresher.refresh_once(busy, forced, seen).await });
+                .spawn("refresh on demand", async move { refresher.refresh_once(busy, ask, seen).await });
         }
         // After a timeout the caller continues with the stored grant.
         timeout(patience, flight.ended()).await.is_ok() && joined

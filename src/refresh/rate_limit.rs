@@ -20,14 +20,16 @@ pub struct RateLimits {
 
 /// Schedules the starts of refreshes at even intervals, so that there are no bursts.
 ///
-/// If due and requested refreshes wait, three requested ones start for each due one. So a long pass hardly delays a reader who
-/// waits, and a flood of requests leaves a quarter of the rate to due refreshes, whose tokens may be about to expire.
+/// If refreshes of several reasons wait, three requested ones start for each due one and each one of a bulk command. So a long
+/// pass or command hardly delays a reader who waits, and a flood of requests leaves a quarter of the rate to due refreshes, whose
+/// tokens may be about to expire; a fifth while a bulk command runs.
 #[derive(Debug)]
 pub(super) struct StartSchedule {
     spacing: Duration,
     next_start: Mutex<Option<Instant>>,
     due: StartQueue,
     requested: StartQueue,
+    bulk: StartQueue,
     /// Counts the requested refreshes that have not started, also those that wait for a free slot: each holds a clone.
     expected: Arc<()>,
 }
@@ -46,6 +48,8 @@ pub(super) enum StartReason {
     Due,
     /// A reader or an operator asked for it.
     Requested,
+    /// It is one of many that an operator asked for by one command.
+    Bulk,
 }
 
 /// Refreshes that wait for a start. The first ones, as many as there are permits, are scheduled already.
@@ -115,6 +119,7 @@ impl RateLimits {
             next_start: Mutex::new(None),
             due: StartQueue::with_share(1),
             requested: StartQueue::with_share(REQUESTED_SHARE as usize),
+            bulk: StartQueue::with_share(1),
             expected: Arc::default(),
         }
     }
@@ -123,7 +128,8 @@ impl RateLimits {
 impl StartSchedule {
     /// The longest time until all grants that the event loop has claimed have started.
     pub(super) fn backlog(&self) -> Duration {
-        let turns = if self.requested.waiting() > 0 { 1 + REQUESTED_SHARE } else { 1 };
+        let requested = if self.requested.waiting() > 0 { REQUESTED_SHARE } else { 0 };
+        let turns = 1 + requested + self.bulk.waiting().min(1);
         self.spacing.saturating_mul(self.due.waiting().saturating_mul(turns))
     }
 
@@ -135,9 +141,10 @@ impl StartSchedule {
     /// The longest time until all requested refreshes have started, if calls do not take longer than starts; an hour at most.
     pub(super) fn requested_wait(&self) -> Duration {
         let waiting = u32::try_from(Arc::strong_count(&self.expected) - 1).unwrap_or(u32::MAX);
-        // Due refreshes go on coming, so the few that are claimed do not matter, only whether there are any.
-        let due = if self.due.waiting() > 0 { waiting.div_ceil(REQUESTED_SHARE) } else { 0 };
-        self.spacing.saturating_mul(waiting.saturating_add(due)).min(MAX_REQUESTED_WAIT)
+        // Others go on coming, so the few that wait at the moment do not matter, only whether there are any.
+        let others = self.due.waiting().min(1) + self.bulk.waiting().min(1);
+        let others = others * waiting.div_ceil(REQUESTED_SHARE);
+        self.spacing.saturating_mul(waiting.saturating_add(others)).min(MAX_REQUESTED_WAIT)
     }
 
     /// Returns when another refresh may start.
@@ -148,6 +155,7 @@ impl StartSchedule {
         let queue = match reason {
             StartReason::Due => &self.due,
             StartReason::Requested => &self.requested,
+            StartReason::Bulk => &self.bulk,
         };
         let _waiting = queue.waiting.clone();
         let asked = Instant::now();
@@ -241,6 +249,21 @@ mod tests {
         let mut requested = wait_in_line(&starts, StartReason::Requested, 30).await;
         while requested.join_next().await.is_some() {}
         assert!(begin.elapsed() <= Duration::from_secs(41), "{:?} for 30 requests", begin.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bulk_command_takes_turns_with_due_refreshes_and_readers_go_first() {
+        let due = five_starts(StartReason::Due, StartReason::Bulk).await;
+        assert!(due <= Duration::from_secs(10), "{due:?}");
+        let requested = five_starts(StartReason::Requested, StartReason::Bulk).await;
+        assert!(requested <= Duration::from_secs(10), "{requested:?}");
+        let starts = Arc::new(RateLimits { concurrency: 16, per_second: 1.0 }.start_schedule());
+        let _due = wait_in_line(&starts, StartReason::Due, 100).await;
+        let _bulk = wait_in_line(&starts, StartReason::Bulk, 100).await;
+        let begin = Instant::now();
+        let mut requested = wait_in_line(&starts, StartReason::Requested, 30).await;
+        while requested.join_next().await.is_some() {}
+        assert!(begin.elapsed() <= Duration::from_secs(53), "{:?} for 30 requests", begin.elapsed());
     }
 
     #[tokio::test(start_paused = true)]

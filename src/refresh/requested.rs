@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::domain::breaker::Role;
 use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
@@ -14,6 +16,19 @@ use crate::store::StoreError;
 /// Shortest time between a failure and another attempt that a reader causes. The event loop's retries do not depend on it.
 pub(super) const READER_RETRY_PAUSE: Duration = Duration::from_secs(30);
 
+/// What a caller asks of a refresh.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RefreshOptions {
+    /// Whether it is sent inside the no-op window as well.
+    pub force: bool,
+    /// Whether it is one of many that a command asks for, so that readers of tokens go first.
+    pub bulk: bool,
+}
+
+/// The turn of one call among those of bulk commands.
+#[derive(Debug)]
+pub struct BulkTurn(#[expect(dead_code, reason = "dropped to free the place")] Option<OwnedSemaphorePermit>);
+
 impl RefreshService {
     /// Asks the breaker whether a refresh of one person may be sent. A grant whose last refresh failed is tried only when it
     /// is due, or when an operator forces it.
@@ -25,10 +40,23 @@ impl RefreshService {
         self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)
     }
 
+    /// Waits for the turn of one call to Webex among those of bulk commands, for instance an import. Such calls have as many
+    /// places as the event loop has, and a share of the starts. The place is free again when the answer is dropped.
+    pub async fn bulk_turn(&self) -> BulkTurn {
+        // The semaphore is never closed.
+        let place = self.bulk.clone().acquire_owned().await.ok();
+        self.starts().next(StartReason::Bulk).await;
+        BulkTurn(place)
+    }
+
     /// Refreshes the grant of `busy` when its turn comes. `seen` is the event position before the caller read the grant.
-    pub(super) async fn refresh_once(&self, busy: InFlightGuard, forced: bool, seen: EventPosition) {
-        let expected = self.starts().expect_requested();
-        let Ok(place) = self.on_demand_slots().acquire().await else { return };
+    pub(super) async fn refresh_once(&self, busy: InFlightGuard, ask: RefreshOptions, seen: EventPosition) {
+        let (expected, places, reason) = if ask.bulk {
+            (None, &*self.bulk, StartReason::Bulk)
+        } else {
+            (Some(self.starts().expect_requested()), self.on_demand_slots(), StartReason::Requested)
+        };
+        let Ok(place) = places.acquire().await else { return };
         let person = busy.person().clone();
         if self.commit_stalled() {
             log::info!(
@@ -38,9 +66,9 @@ impl RefreshService {
             return;
         }
         // Before waiting for a start: while the breaker is open, the probes need the starts.
-        let Some(role) = self.admit(&person, forced).await else { return };
+        let Some(role) = self.admit(&person, ask.force).await else { return };
         // Before the claim, because its lease could end during the wait.
-        self.starts().next(StartReason::Requested).await;
+        self.starts().next(reason).await;
         drop(expected);
         let stops = self.parts().tasks.stopping().is_cancelled();
         let changed = self.parts().view.events().changed_since(seen, &person);

@@ -46,6 +46,8 @@ pub struct RefreshService {
     pub(super) calls: Semaphore,
     /// Permits for calls on demand; as many as the event loop has.
     asked: Semaphore,
+    /// Permits for calls of bulk commands; as many as the event loop has.
+    pub(super) bulk: Arc<Semaphore>,
     /// Permits one batch claim at a time, until all its grants are marked as busy.
     pub(super) claiming: Semaphore,
     /// Claims of the loop so far.
@@ -59,7 +61,7 @@ impl RefreshService {
     pub fn new(parts: RefreshServiceParts) -> Self {
         let starts = parts.pace.start_schedule();
         let places = || Semaphore::new(parts.pace.concurrency);
-        let (calls, asked) = (places(), places());
+        let (calls, asked, bulk) = (places(), places(), Arc::new(places()));
         Self {
             person_checks: PersonChecks::new(&parts),
             parts,
@@ -74,6 +76,7 @@ impl RefreshService {
             busy: InFlight::default(),
             calls,
             asked,
+            bulk,
             claiming: Semaphore::new(1),
             claims: AtomicUsize::new(0),
         }

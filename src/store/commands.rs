@@ -31,6 +31,10 @@ pub trait GrantCommands: Send + Sync {
     /// is changed, and the answer is [`Saved::Kept`].
     fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved>;
 
+    /// Remembers that the stored grant of this person was imported with the refresh token that has this SHA-256, or covers the one
+    /// that was. The mark goes when a consent or another import replaces the grant.
+    fn note_import(&self, person: PersonId, token_hash: [u8; 32]) -> StoreFuture<'_, ()>;
+
     /// Claims up to `limit` due grants in the order of the request; no other caller gets them until the lease ends. The
     /// claim is durable when it is answered: its holder may call Webex.
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims>;

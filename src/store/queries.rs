@@ -23,6 +23,9 @@ pub trait GrantQueries: Send + Sync {
     /// are alive come first, and then those who were stored first.
     fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>>;
 
+    /// The person for which [`GrantCommands::note_import`](crate::store::GrantCommands::note_import) has noted this hash.
+    fn find_import(&self, token_hash: [u8; 32]) -> StoreFuture<'_, Option<PersonId>>;
+
     /// A page of the list of grants, with the position of each. The cost depends on the size of the page only.
     fn list(&self, page: ListRequest) -> StoreFuture<'_, Vec<(ListPosition, Grant)>>;
 

@@ -231,3 +231,34 @@ async fn a_key_over_its_budget_gets_the_stored_live_token() {
         assert_eq!(request.send().await.unwrap().status(), 200);
     }
 }
+
+#[tokio::test]
+async fn imports_of_a_key_are_limited_and_the_operators_go_on_beside_them() {
+    let latency = Duration::from_millis(500);
+    let settings =
+        Settings { latency, people: (0..20).map(Person::numbered).collect(), ..Settings::default() };
+    let limits = [("EVENT_LOOP_MAX_PER_SECOND", "0"), ("EVENT_LOOP_CONCURRENCY", "8")];
+    let server = ApiServer::with_settings(settings, &limits).await;
+    let now = server.sim.now_ms();
+    let tokens: Vec<String> =
+        (0..20).map(|person| server.sim.with(|webex| webex.mint(now, person)).refresh_token).collect();
+    let key = server.create_key_with_right("admin").await;
+    let (client, mut asked) = (server.client().build().unwrap(), JoinSet::new());
+    for token in &tokens[..10] {
+        let request = client.post(server.url("/import")).bearer_auth(&key);
+        let request = request.json(&json!({ "refresh_token": token }));
+        asked.spawn(async move { JsonResponse::read(request.send().await.unwrap()).await.status });
+    }
+    let mut operator = JoinSet::new();
+    for token in &tokens[10..14] {
+        let request = server.request(AccessPath::Control, Method::POST, "/import");
+        let request = request.json(&json!({ "refresh_token": token }));
+        operator.spawn(async move { JsonResponse::read(request.send().await.unwrap()).await.json() });
+    }
+    let statuses = asked.join_all().await;
+    let done = statuses.iter().filter(|status| **status == 200).count();
+    assert!((1..=3).contains(&done), "a quarter of the places at once: {statuses:?}");
+    assert!(statuses.iter().all(|status| matches!(status, 200 | 429)), "{statuses:?}");
+    let imported = operator.join_all().await;
+    assert!(imported.iter().all(|imported| imported["outcome"] == "new"), "{imported:?}");
+}

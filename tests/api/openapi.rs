@@ -205,11 +205,13 @@ fn every_field_of_every_type_is_described() {
     let test = api_types::NoticeTest { sink: text(), why: some() };
     let entry = api_types::HistoryItem { at: text(), person_id: some(), what: text(), detail: text() };
     let day = api_types::DailyRefreshes { day: text(), outcome: text(), refreshes: 1 };
+    let limits = api_types::RefreshLimitsView { concurrency: 1, per_second: Some(1.0) };
     let status = api_types::Status {
         version: text(),
         people: Some(tally),
         breaker: breaker.clone(),
         backlog: Some(backlog.clone()),
+        refresh_limits: Some(limits),
         store: text(),
         ready: true,
         started_at: text(),
@@ -222,6 +224,7 @@ fn every_field_of_every_type_is_described() {
         finding => Finding,
         tally => StateTally as Tally,
         backlog => BacklogView as Backlog,
+        limits => RefreshLimitsView as RefreshLimits,
         breaker => BreakerView as Breaker,
         certificate => CertificateView as Certificate,
         status => Status,
@@ -238,7 +241,7 @@ fn every_field_of_every_type_is_described() {
         } => Imported,
         person => PersonView as Person,
         token => Token,
-        api_types::RefreshRequest { force: true } => RefreshRequest as RefreshAsked,
+        api_types::RefreshRequest { force: true, bulk: true } => RefreshRequest as RefreshAsked,
         rule => RuleReport as RuleSays,
         why => Why,
         removal => RemovalRequest,

@@ -1,5 +1,6 @@
 //! `import` from the files that the samples write.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::sync::Mutex;
 
@@ -9,10 +10,14 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::CliFixture;
+use super::exists;
 use super::person;
 use super::problem;
 
 fn importing(request: &str, body: &str) -> (u16, Value) {
+    if request == "GET /api/v1/status" {
+        return (200, json!({ "refresh_limits": { "concurrency": 1, "per_second": 20.0 } }));
+    }
     assert_eq!(request, "POST /api/v1/import");
     match body {
         body if body.contains("busy") => problem(503, "webex_unavailable", "Webex is away."),
@@ -43,6 +48,7 @@ fn lines_are_imported_one_by_one() {
     assert_eq!(
         daemon.requests(),
         [
+            "GET /api/v1/status",
             "POST /api/v1/import {\"refresh_token\":\"r1\",\"access_token\":null}",
             "POST /api/v1/import {\"refresh_token\":\"r2\",\"access_token\":\"a2\"}"
         ]
@@ -81,8 +87,12 @@ fn one_failed_line_does_not_stop_the_import() {
     cli.write("g", "{\"refresh_token\":\"busy\"}\n{\"access_token\":\"a\"}\n{\"refresh_token\":\"r\"}\n");
     let output = cli.run("import --from jsonl g");
     assert_eq!(output.code, 1);
-    let outcomes: Vec<&str> = output.stdout.lines().filter_map(|line| line.split(' ').nth(2)).collect();
-    assert_eq!(outcomes, ["failed", "refused", "new"], "{output:?}");
+    let outcomes = |text: &str| -> Vec<String> {
+        let lines = text.lines().filter(|line| line.starts_with("line "));
+        lines.filter_map(|line| Some(line.split(' ').nth(2)?.to_owned())).collect()
+    };
+    assert_eq!(outcomes(&output.stdout), ["new"], "{output:?}");
+    assert_eq!(outcomes(&output.stderr), ["failed", "refused"], "{output:?}");
     assert!(output.stderr.contains("2 of 3 were not imported"), "{output:?}");
 }
 
@@ -92,7 +102,9 @@ fn an_import_waits_as_long_as_webex_asks_before_the_next_grant() {
     let times = Arc::new(Mutex::new(Vec::new()));
     let seen = times.clone();
     let _daemon = cli.daemon(move |request, body| {
-        seen.lock().unwrap().push(Instant::now());
+        if request.starts_with("POST") {
+            seen.lock().unwrap().push(Instant::now());
+        }
         if body.contains("limited") {
             return (
                 200,
@@ -141,6 +153,69 @@ fn a_broken_file_imports_nothing() {
     cli.write("empty", "");
     cli.run("import --from jsonl empty").expect_failure(1, "no grant");
     assert!(daemon.requests().is_empty());
+}
+
+#[test]
+fn every_bad_line_is_named_and_nothing_is_imported() {
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(importing);
+    let lines =
+        ["{\"refresh_token\":\"r\"}", "{}", "s3cret", "{\"refresh_token\":\"r\"}", "{\"access_token\":7}"];
+    cli.write("g.jsonl", lines.join("\n"));
+    let output = cli.run("import g.jsonl");
+    for line in ["line 2 has neither", "line 3 is not JSON", "line 5 is not an object"] {
+        assert!(output.stderr.contains(&format!("g.jsonl: {line}")), "{output:?}");
+    }
+    assert!(!output.stderr.contains("s3cret"), "{output:?}");
+    assert!(output.stderr.contains("3 places are wrong"), "{output:?}");
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""));
+    assert!(daemon.requests().is_empty());
+}
+
+#[test]
+fn grants_that_are_not_imported_are_in_a_file_that_can_be_imported() {
+    let cli = CliFixture::new();
+    let daemon = cli.daemon(importing);
+    cli.write("g", "{\"refresh_token\":\"busy\"}\n{\"access_token\":\"a\"}\n{\"refresh_token\":\"r\"}\n");
+    let output = cli.run("import --from jsonl --failed-to failed.jsonl g");
+    assert!(output.stderr.contains("import failed.jsonl later"), "{output:?}");
+    assert_eq!(output.code, 1);
+    let mode = std::fs::metadata(cli.path("failed.jsonl")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let before = daemon.requests().len();
+    cli.run("import --failed-to failed.jsonl failed.jsonl").expect_failure(2, "name a new file");
+    assert_eq!(daemon.requests().len(), before, "the file is not overwritten");
+    let output = cli.run("import --failed-to again.jsonl failed.jsonl");
+    assert!(output.stderr.contains("2 of 2 were not imported"), "{output:?}");
+    let sent = daemon.requests().split_off(before + 1);
+    assert_eq!(
+        sent,
+        [
+            "POST /api/v1/import {\"refresh_token\":\"busy\",\"access_token\":null}",
+            "POST /api/v1/import {\"refresh_token\":null,\"access_token\":\"a\"}"
+        ]
+    );
+    cli.write("good", "{\"refresh_token\":\"r\"}\n");
+    cli.run("import --failed-to none.jsonl good").expect_success();
+    assert!(!exists(&cli.path("none.jsonl")), "an empty file is removed");
+}
+
+#[test]
+fn a_daemon_that_stops_leaves_the_rest_in_the_file() {
+    let cli = CliFixture::new();
+    let _daemon = cli.daemon(|request, body| {
+        if body.contains("last") {
+            // The answer has no body as announced.
+            return (204, Value::Null);
+        }
+        importing(request, body)
+    });
+    let lines = ["r1", "last", "r3", "r4"].map(|token| format!("{{\"refresh_token\":\"{token}\"}}\n"));
+    cli.write("g.jsonl", lines.concat());
+    let output = cli.run("import --failed-to failed.jsonl g.jsonl");
+    assert!(output.stderr.contains("4 grants: 3 new"), "{output:?}");
+    let failed = std::fs::read_to_string(cli.path("failed.jsonl")).unwrap();
+    assert_eq!(failed.lines().count(), 1, "{failed}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! People, the real daemon and the real commands together.
 
+mod bulk;
 mod commands;
 mod doctor;
 mod exit_codes;

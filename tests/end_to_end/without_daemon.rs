@@ -119,7 +119,8 @@ async fn a_dead_grant_is_not_imported_and_the_reason_is_printed() {
     std::fs::write(alone.file("grants.jsonl"), format!("{{\"refresh_token\":\"{dead}\"}}\n")).unwrap();
     let output = alone.run("import grants.jsonl").await;
     assert_eq!(output.code, 1, "{output:?}");
-    assert!(output.stdout.contains("refused") && !output.stdout.contains(&dead), "{output:?}");
+    assert!(output.stderr.contains("refused") && !output.stderr.contains(&dead), "{output:?}");
+    assert_eq!(output.stdout, "");
 }
 
 #[tokio::test]

@@ -169,6 +169,14 @@ impl GrantCommands for SimStore {
         Box::pin(self.store_call("save_import", |inner| inner.save_import(grant), |_, _| ()))
     }
 
+    fn note_import(&self, person: PersonId, token_hash: [u8; 32]) -> StoreFuture<'_, ()> {
+        Box::pin(self.store_call(
+            "note_import",
+            move |inner| inner.note_import(person, token_hash),
+            |_, _| (),
+        ))
+    }
+
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
         self.note_wake(ask.lease.now);
         let lease = ask.lease.clone();
@@ -265,6 +273,10 @@ impl GrantCommands for SimStore {
 }
 
 impl GrantQueries for SimStore {
+    fn find_import(&self, token_hash: [u8; 32]) -> StoreFuture<'_, Option<PersonId>> {
+        Box::pin(self.store_call("find_import", move |inner| inner.find_import(token_hash), |_, _| ()))
+    }
+
     fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
         Box::pin(self.store_call("find", |inner| inner.find(person), |_, _| ()))
     }

@@ -23,6 +23,7 @@ use crate::store::fixtures::at;
 use crate::store::fixtures::claim_one;
 use crate::store::fixtures::grant;
 use crate::store::fixtures::keep;
+use crate::store::fixtures::lease;
 use crate::store::fixtures::person;
 use crate::store::fixtures::renewed;
 
@@ -125,6 +126,31 @@ both_stores!(an_import_does_not_replace_a_live_grant_with_at_least_its_scopes, a
         assert_eq!(store.save_import(imported(Some("b"))).await, Ok(Saved::Replaced));
     }
     assert_eq!(store.find(person("ada")).await, Ok(Some(imported(Some("b")))));
+});
+
+both_stores!(an_import_is_known_until_another_grant_replaces_it, async |store: Arc<dyn Store>| {
+    let (first, second) = ([1; 32], [2; 32]);
+    store.note_import(person("ada"), first).await.unwrap();
+    assert_eq!(store.find_import(first).await, Ok(None), "without a grant there is nothing to note");
+    store.save_import(grant("ada")).await.unwrap();
+    keep(&*store, [grant("eve")]).await;
+    for hash in [first, second, first] {
+        store.note_import(person("ada"), hash).await.unwrap();
+    }
+    for hash in [first, second] {
+        assert_eq!(store.find_import(hash).await, Ok(Some(person("ada"))));
+    }
+    let claim = store.claim_one(person("ada"), lease(0)).await.unwrap().unwrap();
+    store.commit(claim.fence, renewed(&claim.grant, 1)).await.unwrap();
+    assert_eq!(store.find_import(first).await, Ok(Some(person("ada"))), "a refresh changes nothing");
+    let consent = Grant { obtained_at: at(10), ..renewed(&grant("ada"), 10) };
+    assert_eq!(store.save_consent(consent).await, Ok(Saved::Replaced));
+    for hash in [first, second] {
+        assert_eq!(store.find_import(hash).await, Ok(None));
+    }
+    store.note_import(person("eve"), second).await.unwrap();
+    store.forget(person("eve")).await.unwrap();
+    assert_eq!(store.find_import(second).await, Ok(None));
 });
 
 both_stores!(the_list_is_in_insertion_order_and_continues_at_its_cursor, async |store: Arc<dyn Store>| {

@@ -38,6 +38,8 @@ use webex_tokend::store::StoreMetadata;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StoreOp {
     SaveConsent,
+    NoteImport,
+    FindImport,
     ClaimDue,
     ClaimOne,
     Commit,
@@ -89,6 +91,12 @@ impl<B: Intercept> GrantCommands for InterceptedStore<B> {
     fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
         self.intercept.intercept(StoreOp::SaveConsent, Some(&grant.person.id.clone()), move || {
             self.store.save_import(grant)
+        })
+    }
+
+    fn note_import(&self, person: PersonId, token_hash: [u8; 32]) -> StoreFuture<'_, ()> {
+        self.intercept.intercept(StoreOp::NoteImport, Some(&person.clone()), move || {
+            self.store.note_import(person, token_hash)
         })
     }
 
@@ -144,6 +152,10 @@ impl<B: Intercept> GrantCommands for InterceptedStore<B> {
 }
 
 impl<B: Intercept> GrantQueries for InterceptedStore<B> {
+    fn find_import(&self, token_hash: [u8; 32]) -> StoreFuture<'_, Option<PersonId>> {
+        self.intercept.intercept(StoreOp::FindImport, None, move || self.store.find_import(token_hash))
+    }
+
     fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
         self.intercept.intercept(StoreOp::Find, Some(&person.clone()), move || self.store.find(person))
     }

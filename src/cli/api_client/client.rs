@@ -82,6 +82,18 @@ impl ApiClient {
         Ok(answer)
     }
 
+    /// The connection, for several threads at once.
+    pub(in crate::cli) fn share(&mut self) -> SharedApi<'_> {
+        match self {
+            Self::Here(local) => SharedApi::Here(local),
+            Self::Daemon(socket, first) => {
+                // No thread has a use for it, and it must not occupy the daemon.
+                *first = None;
+                SharedApi::Daemon(socket)
+            }
+        }
+    }
+
     pub(in crate::cli) fn get<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, CommandError> {
         read(&self.call(ApiMethod::Get, path, None, Duration::ZERO)?)
     }
@@ -113,6 +125,42 @@ impl ApiClient {
     pub(in crate::cli) fn delete(&mut self, path: &str) -> Result<(), CommandError> {
         let answer = self.call(ApiMethod::Delete, path, None, Duration::ZERO)?;
         if is_good(&answer) { Ok(()) } else { Err(to_error(&answer)) }
+    }
+}
+
+/// A connection to the API that several threads use at once.
+#[derive(Clone, Copy)]
+pub(in crate::cli) enum SharedApi<'a> {
+    /// The running daemon. Each request has its own connection.
+    Daemon(&'a Socket),
+    /// The API in this process.
+    Here(&'a InProcessApi),
+}
+
+impl SharedApi<'_> {
+    fn call(self, method: ApiMethod, path: &str, body: Option<&[u8]>) -> Result<ApiResponse, CallError> {
+        let answer = match self {
+            Self::Here(local) => local.call(method, path, body)?,
+            Self::Daemon(socket) => {
+                let stream = socket.connect()?.ok_or_else(|| CallError::Gone(socket.path().to_owned()))?;
+                socket.exchange(stream, &SocketRequest { method, path, body }, Duration::ZERO)?
+            }
+        };
+        log::debug!("{} {path}: {}", method.as_str(), answer.status);
+        Ok(answer)
+    }
+
+    pub(in crate::cli) fn get<T: DeserializeOwned>(self, path: &str) -> Result<T, CommandError> {
+        read(&self.call(ApiMethod::Get, path, None)?)
+    }
+
+    pub(in crate::cli) fn post<T: DeserializeOwned>(
+        self,
+        path: &str,
+        body: &impl Serialize,
+    ) -> Result<T, CommandError> {
+        let body = serde_json::to_vec(body).map(Zeroizing::new).map_err(io::Error::from)?;
+        read(&self.call(ApiMethod::Post, path, Some(&body))?)
     }
 }
 

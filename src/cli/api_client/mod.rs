@@ -8,6 +8,7 @@ pub(in crate::cli) mod message;
 pub(in crate::cli) mod socket;
 
 pub(in crate::cli) use crate::cli::api_client::client::ApiClient;
+pub(in crate::cli) use crate::cli::api_client::client::SharedApi;
 pub(in crate::cli) use crate::cli::api_client::context::CommandContext;
 pub(in crate::cli) use crate::cli::api_client::message::API;
 pub(in crate::cli) use crate::cli::api_client::message::CallError;

@@ -291,6 +291,9 @@ pub struct ImportArgs {
     /// Replace the person's stored grant even if it is active and has every scope of the imported one
     #[arg(long)]
     pub replace: bool,
+    /// Write the grants that are not imported to this new file, which may be imported again; it contains their tokens
+    #[arg(long, value_name = "FILE")]
+    pub failed_to: Option<PathBuf>,
     /// The connection to the daemon.
     #[command(flatten)]
     pub daemon: DaemonArgs,

@@ -164,7 +164,7 @@ fn remove(
         let removed: RemovalResults = handle.post(&format!("{API}/people/forget"), &asked)?;
         for result in &removed.results {
             report.count(result);
-            progress.step();
+            progress.step(false);
         }
     }
     drop(progress);

@@ -16,6 +16,7 @@ mod person;
 mod plan;
 mod plan_by_day;
 mod refresh;
+mod refresh_all;
 mod token;
 
 use std::path::Path;
@@ -96,6 +97,9 @@ fn answer(mut ask: ApiCommand, context: &CommandContext) -> Result<(), CommandEr
         ApiCommand::Token(asked) => token::run(&mut open()?, &asked),
         ApiCommand::Exec(asked) => exec::run(open()?, &asked),
         ApiCommand::People(asked) => people::run(&mut open()?, &asked, terminal),
+        ApiCommand::Refresh(asked) if asked.all => {
+            refresh_all::run(&mut open()?, asked.force, asked.output.json)
+        }
         ApiCommand::Refresh(asked) => refresh::run(&mut open()?, &asked),
         ApiCommand::Why(asked) => plan::why(&mut open()?, &asked, terminal),
         ApiCommand::Plan(asked) => plan::plan(&mut open()?, &asked, terminal),
@@ -104,7 +108,7 @@ fn answer(mut ask: ApiCommand, context: &CommandContext) -> Result<(), CommandEr
         ApiCommand::Login(asked) => login::run(context, &asked, terminal),
         ApiCommand::Import(asked) => {
             let file = import::read(&asked, &context.source)?;
-            import::run(&mut ApiClient::open(context, StoreAccess::CreateIfMissing)?, &file)
+            import::run(&mut ApiClient::open(context, StoreAccess::CreateIfMissing)?, &asked, file)
         }
         ApiCommand::Key(asked) => keys::run(&mut open()?, asked, terminal),
         ApiCommand::Notices(asked) => notices::run(context, &asked, terminal),

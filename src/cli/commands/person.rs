@@ -59,14 +59,6 @@ fn only(handle: &mut ApiClient) -> Result<String, CommandError> {
     }
 }
 
-/// Calls `each` for all persons, page by page.
-pub(super) fn all_persons(
-    handle: &mut ApiClient,
-    mut each: impl FnMut(&mut ApiClient, PersonView) -> Result<(), CommandError>,
-) -> Result<(), CommandError> {
-    among(handle, "", |handle, person| each(handle, person).map(ControlFlow::Continue))
-}
-
 /// Calls `each` for the persons that match `filter`, a part of a query such as `&state=due`, page by page,
 /// until `each` returns that it has enough.
 pub(super) fn among(
@@ -119,7 +111,7 @@ pub(super) fn parts<T: DeserializeOwned>(
 }
 
 /// Fails on a cursor that does not advance, which would cause an endless loop.
-fn forward(before: Option<&str>, next: String) -> Result<String, CommandError> {
+pub(super) fn forward(before: Option<&str>, next: String) -> Result<String, CommandError> {
     if before == Some(next.as_str()) {
         return Err(CommandError::new(Exit::Failed, "the daemon's list does not end; look at its log"));
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::cli::import::parsed_file::FileReader;
 use crate::cli::import::parsed_file::ImportFileError;
 use crate::cli::import::parsed_file::ImportRecord;
 use crate::cli::import::parsed_file::ParsedFile;
@@ -19,14 +20,19 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Result<ParsedFile, ImportFileError> {
-    let mut all = BTreeMap::new();
+    let (mut all, mut reader) = (BTreeMap::new(), FileReader::default());
     for Assignment { line, name, value } in
         assignments(bytes, |name| names().chain(CLIENT).any(|known| known == name))
     {
         // The value must not appear in a message, because it is secret.
-        let value = value.map_err(|why| ImportFileError::new(format!("line {line} ({name}): {why}")))?;
-        all.insert(name, value.to_owned());
+        match value {
+            Ok(value) => {
+                all.insert(name, value.to_owned());
+            }
+            Err(why) => reader.add(Err(ImportFileError::new(format!("line {line} ({name}): {why}")))),
+        }
     }
+    reader.finish()?;
     let (refresh_token, access_token) = (one_of(&all, &REFRESH)?, one_of(&all, &ACCESS)?);
     if refresh_token.is_none() && access_token.is_none() {
         return Err(ImportFileError::new(
@@ -80,6 +86,8 @@ mod tests {
     fn errors_name_the_line_and_never_quote_it() {
         let told = parse(b"PORT=1\nREFRESH_TOKEN='s3cret\n").unwrap_err().to_string();
         assert!(told.contains("line 2 (REFRESH_TOKEN)") && !told.contains("s3cret"), "{told}");
+        let told = parse(b"REFRESH_TOKEN='s3cret\nPORT=1\nACCESS_TOKEN=\"s3cret\n").unwrap_err();
+        assert!(told.problems().len() == 2 && told.problems()[1].starts_with("line 3 "), "{told}");
         assert!(parse(b"PORT=1\n").unwrap_err().to_string().contains("none of"));
         assert!(parse(b"REFRESH_TOKEN=\n").unwrap_err().to_string().contains("neither"));
     }

@@ -10,10 +10,10 @@ use serde::de::Visitor;
 use serde_json::Deserializer;
 use serde_json::Value;
 
+use crate::cli::import::parsed_file::FileReader;
 use crate::cli::import::parsed_file::ImportFileError;
 use crate::cli::import::parsed_file::ImportRecord;
 use crate::cli::import::parsed_file::ParsedFile;
-use crate::cli::import::parsed_file::RECORDS_MAX;
 use crate::cli::import::parsed_file::json_error;
 use crate::cli::import::parsed_file::text;
 
@@ -80,25 +80,41 @@ impl<'de> Visitor<'de> for ItemVisitor {
     }
 }
 
+/// The whole text is read even if a value is wrong, so that all wrong places are known.
 pub(super) fn parse(bytes: &[u8]) -> Result<ParsedFile, ImportFileError> {
     let text = text(bytes)?;
-    let mut parsed = ParsedFile::default();
-    let mut values = Deserializer::from_str(text).into_iter::<Item>();
-    let (mut line, mut counted) = (1, 0);
+    let mut reader = FileReader::default();
+    let (mut start, mut line) = (0, 1);
+    while let Some((from, at)) = values(text, (start, line), &mut reader) {
+        // The value that begins here is broken. The next one begins on a later line.
+        (start, line) = next_value_line(text, from, at);
+    }
+    reader.finish()
+}
+
+/// Reads values from an offset in this line on. Returns offset and line of the first value that is not JSON.
+fn values(text: &str, (start, line): (usize, usize), reader: &mut FileReader) -> Option<(usize, usize)> {
+    let part = text.get(start..).unwrap_or_default();
+    let mut values = Deserializer::from_str(part).into_iter::<Item>();
+    let (mut at, mut counted) = (line, 0);
     loop {
         // The start of the next value.
-        let begins = next_value(text, values.byte_offset());
-        line += text.get(counted..begins).unwrap_or_default().matches('\n').count();
+        let begins = next_value(part, values.byte_offset());
+        at += part.get(counted..begins).unwrap_or_default().matches('\n').count();
         counted = begins;
-        let place = format!("line {line}");
-        match values.next().transpose().map_err(|e| json_error(&place, &e))? {
-            None => return Ok(parsed),
-            Some(Item::Array(items)) => {
+        let place = format!("line {at}");
+        match values.next().transpose() {
+            Ok(None) => return None,
+            Ok(Some(Item::Array(items))) => {
                 for (number, item) in (1..).zip(items) {
-                    push(&mut parsed, format!("{place}, item {number}"), item)?;
+                    reader.add(record(format!("{place}, item {number}"), item));
                 }
             }
-            Some(value) => push(&mut parsed, place, value)?,
+            Ok(Some(value)) => reader.add(record(place, value)),
+            Err(e) => {
+                reader.add(Err(json_error(&place, &e, line - 1)));
+                return Some((start + begins, at));
+            }
         }
     }
 }
@@ -108,17 +124,26 @@ fn next_value(text: &str, from: usize) -> usize {
     from + (rest.len() - rest.trim_start().len())
 }
 
-fn push(parsed: &mut ParsedFile, place: String, value: Item) -> Result<(), ImportFileError> {
-    if parsed.records.len() == RECORDS_MAX {
-        return Err(ImportFileError::new(format!("it has more than {RECORDS_MAX} records; split it")));
+/// The first line after this offset that may begin a value: the lines within a value are indented, or close it.
+fn next_value_line(text: &str, mut from: usize, mut line: usize) -> (usize, usize) {
+    loop {
+        let rest = text.get(from..).unwrap_or_default();
+        let Some(end) = rest.find('\n') else { return (text.len(), line) };
+        (from, line) = (from + end + 1, line + 1);
+        let next = text.get(from..).and_then(|rest| rest.chars().next());
+        if next.is_none_or(|c| !c.is_whitespace() && !matches!(c, '}' | ']')) {
+            return (from, line);
+        }
     }
+}
+
+fn record(place: String, value: Item) -> Result<ImportRecord, ImportFileError> {
     let Item::Object(fields) = value else {
         return Err(ImportFileError::new(format!("{place} is not an object with tokens as strings")));
     };
     let (refresh_token, access_token) =
         (token(&place, &fields, "refresh_token")?, token(&place, &fields, "access_token")?);
-    parsed.records.push(ImportRecord::new(place, refresh_token, access_token)?);
-    Ok(())
+    ImportRecord::new(place, refresh_token, access_token)
 }
 
 /// The token with this name, which programs write as `refresh_token`, `refreshToken` or `RefreshToken`.
@@ -198,10 +223,35 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_records_is_limited() {
-        let text = "{\"refresh_token\":\"r\"}\n".repeat(RECORDS_MAX + 1);
-        assert!(parse(text.as_bytes()).unwrap_err().to_string().contains("more than 100000"));
-        let array = format!("[{}{{}}]", "{\"refresh_token\":\"r\"},".repeat(RECORDS_MAX));
-        assert!(parse(array.as_bytes()).unwrap_err().to_string().contains("more than 100000"));
+    fn every_wrong_place_is_named() {
+        let ok = "{\"refresh_token\":\"r\"}";
+        let broken_object = "{\n  \"refresh_token\": s3cret,\n  \"more\": 1\n}";
+        let file = [
+            "{\"refresh_token\":\"s3cret",
+            ok,
+            "{}",
+            "s3cret",
+            "",
+            ok,
+            broken_object,
+            "[{\"refresh_token\":7}, {\"refresh_token\":\"r\"}, 3]",
+            "{\"refresh_token\":\"a b\"}",
+            "{\"refresh_token\":\"r\"} x",
+            "{\"refresh_token\":\"r\"",
+        ];
+        let told = parse(file.join("\n").as_bytes()).unwrap_err();
+        let places = |problem: &String| problem.split([' ', ',']).nth(1).unwrap().parse::<usize>().unwrap();
+        let lines: Vec<usize> = told.problems().iter().map(places).collect();
+        assert_eq!(lines, [1, 3, 4, 7, 11, 11, 12, 13, 14], "{told}");
+        assert!(told.problems()[3].ends_with("(looked at up to line 8, column 20)"), "{told}");
+        assert!(!told.to_string().contains("s3cret"), "{told}");
+        let bytes = [b"{}\n\xff\n{}\n".as_slice(), b"\xfe"].concat();
+        assert_eq!(parse(&bytes).unwrap_err().problems().len(), 2, "a file in another encoding");
+    }
+
+    #[test]
+    fn a_file_may_have_any_number_of_records() {
+        let text = "{\"refresh_token\":\"r\"}\n".repeat(200_001);
+        assert_eq!(parse(text.as_bytes()).unwrap().records.len(), 200_001);
     }
 }

@@ -2,8 +2,10 @@
 //! sent. The same file may be imported again.
 
 mod env;
+mod failed_file;
 mod jsonl;
 mod parsed_file;
+mod send;
 mod token_app;
 mod wtr;
 
@@ -11,13 +13,10 @@ use std::fs::File;
 use std::io;
 use std::io::Read;
 use std::path::Path;
-use std::time::Duration;
 
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::api_types::Imported;
-use crate::cli::api_client::ApiClient;
 use crate::cli::arguments::ImportArgs;
 use crate::cli::arguments::ImportFormat;
 use crate::cli::exit::CommandError;
@@ -25,17 +24,18 @@ use crate::cli::exit::Exit;
 use crate::cli::format;
 use crate::cli::import::parsed_file::SQLITE;
 use crate::cli::import::parsed_file::text;
-use crate::cli::output;
 use crate::cli::output::print_stderr;
 use crate::cli::output::printable;
-use crate::cli::progress::Progress;
 use crate::config::SettingsSource;
+
+pub(super) use crate::cli::import::send::run;
 
 pub use crate::cli::import::parsed_file::ImportFileError;
 pub use crate::cli::import::parsed_file::ParsedFile;
 
-/// Maximum size of a file; a hundred thousand grants with long tokens take half of it.
-const BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Maximum size of a file, which is read as a whole: some million grants.
+const BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
 /// Reads and parses the whole file. Sends nothing.
 pub(super) fn read(asked: &ImportArgs, source: &SettingsSource) -> Result<ParsedFile, CommandError> {
     let name = asked.file.display();
@@ -48,7 +48,14 @@ pub(super) fn read(asked: &ImportArgs, source: &SettingsSource) -> Result<Parsed
             format!("{name}: the format is not recognized; name it with --from jsonl|wtr|token-app|env");
         return Err(CommandError::new(Exit::Usage, line));
     };
-    let mut parsed = understand(origin, &asked.file, &bytes, format::now()).map_err(|e| broken(&e))?;
+    let parsed = understand(origin, &asked.file, &bytes, format::now());
+    let mut parsed = parsed.map_err(|e| match e.problems() {
+        [_] => broken(&e),
+        several => {
+            several.iter().for_each(|problem| print_stderr(&format!("{name}: {problem}")));
+            broken(&format!("{} places are wrong, see above", several.len()))
+        }
+    })?;
     parsed.records.iter_mut().for_each(|record| record.asked.replace = asked.replace);
     for remark in &parsed.remarks {
         print_stderr(&format!("{name}: {}", printable(remark)));
@@ -86,72 +93,9 @@ pub fn understand(
     Ok(parsed)
 }
 
-/// The outcomes in the order in which they are counted.
-const OUTCOMES: [&str; 4] = ["new", "replaced", "kept", "older"];
-
-/// Sends one grant after another and prints the outcome of each, and a summary.
-pub(super) fn run(handle: &mut ApiClient, parsed: &ParsedFile) -> Result<(), CommandError> {
-    let mut progress = Progress::new("imported", Some(parsed.records.len()));
-    let (mut counts, mut failed) = ([0_usize; OUTCOMES.len()], 0);
-    let mut wait = None;
-    for record in &parsed.records {
-        if let Some(seconds) = wait.take() {
-            progress.clear();
-            print_stderr(&format!("Webex asks to wait: the next grant is sent in {seconds} s"));
-            pause(Duration::from_secs(seconds));
-        }
-        let imported = match handle.post::<Imported>("/api/v1/import", &record.asked) {
-            Ok(imported) => imported,
-            Err(CommandError::Told(exit, why)) if exit != Exit::Unavailable => {
-                Imported { outcome: "failed".to_owned(), detail: Some(why), person: None, retry_after: None }
-            }
-            Err(CommandError::Told(exit, why)) => {
-                return Err(CommandError::new(
-                    exit,
-                    format!("at {}: {why}; then import the file again", record.place),
-                ));
-            }
-            Err(failure) => return Err(failure),
-        };
-        match OUTCOMES.iter().zip(&mut counts).find(|(outcome, _)| **outcome == imported.outcome) {
-            Some((_, count)) => *count += 1,
-            None => failed += 1,
-        }
-        progress.clear();
-        output::write_line(&line(&record.place, &imported))?;
-        progress.step();
-        wait = imported.retry_after.map(|seconds| seconds.max(1));
-    }
-    drop(progress);
-    let counted: Vec<String> =
-        OUTCOMES.iter().zip(counts).map(|(outcome, count)| format!("{count} {outcome}")).collect();
-    print_stderr(&format!("{} grants: {}, {failed} not imported", parsed.records.len(), counted.join(", ")));
-    if failed == 0 {
-        return Ok(());
-    }
-    let line =
-        format!("{failed} of {} were not imported; the file may be imported again", parsed.records.len());
-    Err(CommandError::new(Exit::Failed, line))
-}
-
-#[expect(clippy::disallowed_methods, reason = "no runtime is there to sleep on")]
-fn pause(time: Duration) {
-    std::thread::sleep(time);
-}
-
-fn line(place: &str, imported: &Imported) -> String {
-    let who = imported
-        .person
-        .as_ref()
-        .map(|person| format!(" {}", format::person_line(person)))
-        .unwrap_or_default();
-    let detail = imported.detail.as_deref().map(|text| format!(" ({})", printable(text))).unwrap_or_default();
-    format!("{place}: {}{who}{detail}", printable(&imported.outcome))
-}
-
 fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, ImportFileError> {
     let mut bytes = Zeroizing::new(Vec::new());
-    let unreadable = |e: io::Error| ImportFileError(format!("the file cannot be read: {e}"));
+    let unreadable = |e: io::Error| ImportFileError::new(format!("the file cannot be read: {e}"));
     let read = if path == Path::new("-") {
         io::stdin().lock().take(BYTES_MAX + 1).read_to_end(&mut bytes)
     } else {
@@ -159,7 +103,10 @@ fn load(path: &Path) -> Result<Zeroizing<Vec<u8>>, ImportFileError> {
     };
     let read = read.map_err(unreadable)?;
     if u64::try_from(read).unwrap_or(u64::MAX) > BYTES_MAX {
-        return Err(ImportFileError(format!("the file is longer than {} MiB; split it", BYTES_MAX >> 20)));
+        return Err(ImportFileError::new(format!(
+            "the file is longer than {} MiB; split it",
+            BYTES_MAX >> 20
+        )));
     }
     Ok(bytes)
 }

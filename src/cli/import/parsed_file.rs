@@ -2,8 +2,6 @@
 
 use crate::api_types::ImportBody;
 
-pub(super) const RECORDS_MAX: usize = 100_000;
-
 pub(super) const SQLITE: &[u8] = b"SQLite format 3\0";
 
 /// A grant in the file.
@@ -24,10 +22,11 @@ pub struct ParsedFile {
     pub(super) remarks: Vec<String>,
 }
 
-/// What is wrong with a file, and where. Never quotes the file, because it contains secrets.
+/// What is wrong with a file, and where: every place, in the order of the file. Never quotes the file, because it contains
+/// secrets.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct ImportFileError(pub(super) String);
+#[error("{}", .0.join("; "))]
+pub struct ImportFileError(Vec<String>);
 
 impl ParsedFile {
     /// The grants in the order of the file.
@@ -44,7 +43,34 @@ impl ParsedFile {
 
 impl ImportFileError {
     pub(super) fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self(vec![text.into()])
+    }
+
+    /// Each problem.
+    #[must_use]
+    pub fn problems(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// Collects the grants of a file, and everything that is wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct FileReader {
+    parsed: ParsedFile,
+    problems: Vec<String>,
+}
+
+impl FileReader {
+    pub(super) fn add(&mut self, record: Result<ImportRecord, ImportFileError>) {
+        match record {
+            Ok(record) => self.parsed.records.push(record),
+            Err(ImportFileError(problems)) => self.problems.extend(problems),
+        }
+    }
+
+    /// The file, if nothing is wrong with it.
+    pub(super) fn finish(self) -> Result<ParsedFile, ImportFileError> {
+        if self.problems.is_empty() { Ok(self.parsed) } else { Err(ImportFileError(self.problems)) }
     }
 }
 
@@ -60,11 +86,13 @@ impl ImportRecord {
         let (refresh_token, access_token) = (clean(refresh_token), clean(access_token));
         let asked = ImportBody { refresh_token, access_token, replace: false };
         if asked.refresh_token.is_none() && asked.access_token.is_none() {
-            return Err(ImportFileError(format!("{place} has neither a refresh_token nor an access_token")));
+            return Err(ImportFileError::new(format!(
+                "{place} has neither a refresh_token nor an access_token"
+            )));
         }
         let tokens = [&asked.refresh_token, &asked.access_token];
         if tokens.into_iter().flatten().any(|token| !token.bytes().all(|b| b.is_ascii_graphic())) {
-            return Err(ImportFileError(format!(
+            return Err(ImportFileError::new(format!(
                 "{place} has a token with spaces or other invalid characters"
             )));
         }
@@ -74,20 +102,22 @@ impl ImportRecord {
 
 /// The text of a file in UTF-8, with or without a byte order mark.
 pub(super) fn text(bytes: &[u8]) -> Result<&str, ImportFileError> {
-    let text = std::str::from_utf8(bytes).map_err(|e| {
-        let before = bytes.get(..e.valid_up_to()).unwrap_or_default();
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        ImportFileError(format!("line {line} is not UTF-8 text"))
+    let text = std::str::from_utf8(bytes).map_err(|_| {
+        let lines = (1..).zip(bytes.split(|byte| *byte == b'\n'));
+        let broken = lines.filter(|(_, line)| std::str::from_utf8(line).is_err());
+        ImportFileError(
+            broken.map(|(number, _): (usize, _)| format!("line {number} is not UTF-8 text")).collect(),
+        )
     })?;
     Ok(text.strip_prefix('\u{feff}').unwrap_or(text))
 }
 
-/// The library's own message quotes the input.
-pub(super) fn json_error(place: &str, error: &serde_json::Error) -> ImportFileError {
+/// The library's own message quotes the input. `before` lines of the file come before the part that was parsed.
+pub(super) fn json_error(place: &str, error: &serde_json::Error, before: usize) -> ImportFileError {
     let what = if error.is_data() { "is not an object with tokens as strings" } else { "is not JSON" };
-    ImportFileError(format!(
+    ImportFileError::new(format!(
         "{place} {what} (looked at up to line {}, column {})",
-        error.line(),
+        before + error.line(),
         error.column()
     ))
 }

@@ -11,10 +11,10 @@ use rusqlite::Connection;
 use rusqlite::OpenFlags;
 use rusqlite::Row;
 
+use crate::cli::import::parsed_file::FileReader;
 use crate::cli::import::parsed_file::ImportFileError;
 use crate::cli::import::parsed_file::ImportRecord;
 use crate::cli::import::parsed_file::ParsedFile;
-use crate::cli::import::parsed_file::RECORDS_MAX;
 use crate::cli::import::parsed_file::SQLITE;
 
 pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<ParsedFile, ImportFileError> {
@@ -36,20 +36,14 @@ pub(super) fn parse(path: &Path, bytes: &[u8]) -> Result<ParsedFile, ImportFileE
     let db = Connection::open_with_flags(address(path)?, flags).map_err(unreadable)?;
     db.pragma_update(None, "trusted_schema", false).map_err(unreadable)?;
     let mut select = db
-        .prepare(
-            "SELECT id, org_id, cluster_id, access_token, refresh_token FROM tokens ORDER BY id LIMIT ?1",
-        )
+        .prepare("SELECT id, org_id, cluster_id, access_token, refresh_token FROM tokens ORDER BY id")
         .map_err(unreadable)?;
-    let limit = i64::try_from(RECORDS_MAX + 1).unwrap_or(i64::MAX);
-    let rows = select.query_map([limit], |row| Ok(record(row))).map_err(unreadable)?;
-    let mut parsed = ParsedFile::default();
+    let rows = select.query_map([], |row| Ok(record(row))).map_err(unreadable)?;
+    let mut reader = FileReader::default();
     for row in rows {
-        parsed.records.push(row.map_err(unreadable)??);
+        reader.add(row.map_err(unreadable)?);
     }
-    if parsed.records.len() > RECORDS_MAX {
-        return Err(ImportFileError::new(format!("it has more than {RECORDS_MAX} records")));
-    }
-    Ok(parsed)
+    reader.finish()
 }
 
 fn beside(path: &Path, suffix: &str) -> PathBuf {
@@ -147,7 +141,12 @@ mod tests {
             &format!("{SCHEMA}; INSERT INTO tokens (id, refresh_token) VALUES (7, x'ff00')"),
         );
         assert!(parse(&path, &bytes).unwrap_err().to_string().contains("row 7"));
-        let (path, bytes) = made(dir.path(), "UPDATE tokens SET refresh_token = ''");
+        let more = "INSERT INTO tokens (id, refresh_token) VALUES (8, 'r'), (9, 'a b')";
+        let (_, bytes) = made(dir.path(), more);
+        let told = parse(&path, &bytes).unwrap_err();
+        assert!(told.problems().len() == 2 && told.problems()[1].starts_with("row 9"), "{told}");
+        let (path, bytes) =
+            made(dir.path(), "DELETE FROM tokens WHERE id > 7; UPDATE tokens SET refresh_token = ''");
         assert!(parse(&path, &bytes).unwrap_err().to_string().contains("row 7 has neither"));
     }
 }

@@ -11,7 +11,7 @@ use crate::cli::import::parsed_file::text;
 
 pub(super) fn parse(bytes: &[u8], now: i64) -> Result<ParsedFile, ImportFileError> {
     let value: Map<String, Value> =
-        serde_json::from_str(text(bytes)?).map_err(|e| json_error(&format!("line {}", e.line()), &e))?;
+        serde_json::from_str(text(bytes)?).map_err(|e| json_error(&format!("line {}", e.line()), &e, 0))?;
     // wtr's library accepts names in any case.
     let field =
         |name: &str| value.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);

@@ -4,10 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use parking_lot::MutexGuard;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::domain::person::PersonId;
@@ -35,7 +38,14 @@ pub(super) struct RefreshBudget {
     /// Maximum number of running refreshes for one key.
     places: usize,
     under_way: Mutex<HashMap<String, RefreshesByPerson>>,
+    /// The places of each key for imports, whose person is not known before. Keys without an import are dropped.
+    imports: Mutex<HashMap<String, Arc<Semaphore>>>,
 }
+
+/// One import of a key, until it is dropped. The control socket needs no place.
+pub(super) struct ImportCharge(
+    #[expect(dead_code, reason = "dropped to free the place")] Option<OwnedSemaphorePermit>,
+);
 
 /// The refreshes that one key has begun, by person, with the number of the key's requests that wait for each.
 /// A refresh continues after its requests have ended.
@@ -57,7 +67,12 @@ impl RefreshBudget {
     /// Budgets for this rate and number of slots.
     pub(super) fn new(pace: RateLimits) -> Self {
         let places = (pace.concurrency / KEY_SHARE_OF_SLOTS).max(1);
-        Self { starts: starts_of(pace.per_second), places, under_way: Mutex::default() }
+        Self {
+            starts: starts_of(pace.per_second),
+            places,
+            under_way: Mutex::default(),
+            imports: Mutex::default(),
+        }
     }
 
     /// Prepares a charge for a request of `caller` about `person`.
@@ -68,6 +83,22 @@ impl RefreshBudget {
         person: &'a PersonId,
     ) -> RefreshCharge<'a> {
         RefreshCharge { budget: self, caller, refresher, person, begun: false, wait: None }
+    }
+
+    /// Charges an import to the key of the caller, as a refresh.
+    ///
+    /// # Errors
+    /// [`ApiError::OverBudget`] if as many imports of the key run already, or the key has used up its rate.
+    pub(super) fn charge_import(&self, caller: &Caller) -> Result<ImportCharge, ApiError> {
+        let Caller::Key(key) = caller else { return Ok(ImportCharge(None)) };
+        let places = {
+            let mut all = self.imports.lock();
+            all.retain(|id, places| *id == key.id || Arc::strong_count(places) > 1);
+            all.entry(key.id.clone()).or_insert_with(|| Arc::new(Semaphore::new(self.places))).clone()
+        };
+        let place = places.try_acquire_owned().map_err(|_| NO_PLACE);
+        let charged = place.and_then(|place| self.take_start(&key.id).map(|()| ImportCharge(Some(place))));
+        charged.map_err(|retry_after| ApiError::OverBudget { retry_after })
     }
 
     fn under_way(&self) -> MutexGuard<'_, HashMap<String, RefreshesByPerson>> {

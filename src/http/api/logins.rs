@@ -58,21 +58,41 @@ pub(super) async fn import(api: &Api, ask: &ApiRequest) -> LoginResult {
         replace: asked.replace,
     };
     let consents = api.0.consents.clone();
-    let mut retry_after = None;
-    let (outcome, detail, person) =
-        match api.finish("import", async move { consents.import(offered).await }).await? {
-            Ok(taken) => (
-                taken.as_str(),
-                taken.replaced_outcome().map(str::to_owned),
-                api.find_view(&taken.person.id).await?,
-            ),
-            Err(ImportError::Refused(why)) => ("refused", Some(why), None),
-            Err(ImportError::Failed(why)) => ("failed", Some(why), None),
-            Err(ImportError::Busy { why, wait }) => {
-                retry_after = Some(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
-                ("failed", Some(why), None)
-            }
+    if let Some(known) = consents.imported_before(&offered).await {
+        let imported = api_types::Imported {
+            outcome: known.as_str().to_owned(),
+            detail: Some("this grant was imported before, and Webex was not asked again".to_owned()),
+            person: api.find_view(&known.person.id).await?,
+            retry_after: None,
         };
+        return Ok(response::json(StatusCode::OK, &imported));
+    }
+    let charge = api.1.budget.charge_import(&ask.caller)?;
+    let turn = api.0.refresher.bulk_turn().await;
+    let stops = api.0.tasks.stopping().is_cancelled();
+    let import = async move {
+        let _held = (charge, turn);
+        if stops {
+            return Err(ImportError::Failed(
+                "the daemon is stopping; import the grant again later".to_owned(),
+            ));
+        }
+        consents.import(offered).await
+    };
+    let mut retry_after = None;
+    let (outcome, detail, person) = match api.finish("import", import).await? {
+        Ok(taken) => (
+            taken.as_str(),
+            taken.replaced_outcome().map(str::to_owned),
+            api.find_view(&taken.person.id).await?,
+        ),
+        Err(ImportError::Refused(why)) => ("refused", Some(why), None),
+        Err(ImportError::Failed(why)) => ("failed", Some(why), None),
+        Err(ImportError::Busy { why, wait }) => {
+            retry_after = Some(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
+            ("failed", Some(why), None)
+        }
+    };
     let outcome = outcome.to_owned();
     Ok(response::json(StatusCode::OK, &api_types::Imported { outcome, detail, person, retry_after }))
 }

@@ -28,6 +28,7 @@ use crate::http::cursor;
 use crate::http::response;
 use crate::http::response_body::ResponseBody;
 use crate::refresh::LiveToken;
+use crate::refresh::RefreshOptions;
 use crate::refresh::TokenError;
 
 type PeopleResult = Result<Response<ResponseBody>, ApiError>;
@@ -119,7 +120,8 @@ pub(super) async fn refresh(api: &Api, ask: &ApiRequest) -> PeopleResult {
     let person = ask.person(api).await?;
     // The refresh runs as a task of its own, and continues if the caller disconnects.
     let mut charge = api.charge(&ask.caller, &person);
-    let report = api.0.refresher.refresh_now_if(&person, asked.force, || charge.allows()).await;
+    let options = RefreshOptions { force: asked.force, bulk: asked.bulk };
+    let report = api.0.refresher.refresh_now_if(&person, options, || charge.allows()).await;
     if let Some(refusal) = charge.refusal() {
         return Err(refusal);
     }

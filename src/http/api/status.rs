@@ -14,6 +14,7 @@ use crate::http::response;
 use crate::http::response_body::ResponseBody;
 use crate::http::server::tls::ServedCertificate;
 use crate::refresh::Backlog;
+use crate::refresh::RateLimits;
 
 /// `GET /status`. It also responds while the store fails, because that is when it is needed.
 pub(super) async fn status(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
@@ -27,6 +28,7 @@ pub(super) async fn status(api: &Api, ask: &ApiRequest) -> Result<Response<Respo
         people,
         breaker: breaker(api.0.refresher.pause()),
         backlog: api.0.refresher.backlog().map(|backlog| backlog_view(&backlog)),
+        refresh_limits: Some(refresh_limits(api.0.refresher.pace())),
         store: if ready { "ok" } else { "failing" }.to_owned(),
         ready,
         started_at: api.1.started_at.to_string(),
@@ -61,6 +63,13 @@ fn backlog_view(backlog: &Backlog) -> api_types::BacklogView {
         per_second: backlog.per_second,
         until: backlog.until.and_then(time),
         says: backlog.sentence(),
+    }
+}
+
+fn refresh_limits(limits: RateLimits) -> api_types::RefreshLimitsView {
+    api_types::RefreshLimitsView {
+        concurrency: u64::try_from(limits.concurrency).unwrap_or(u64::MAX),
+        per_second: Some(limits.per_second).filter(|rate| *rate > 0.0),
     }
 }
 

@@ -71,6 +71,8 @@ struct MemoryState {
     keys: Vec<ApiKeyRecord>,
     outbox: Outbox,
     history: History,
+    /// Who was imported, by the hash of the refresh token.
+    imports: BTreeMap<[u8; 32], PersonId>,
 }
 
 impl MemoryStore {
@@ -140,6 +142,7 @@ impl MemoryState {
             return Saved::Older;
         }
         let person = grant.person.id.clone();
+        self.imports.retain(|_, imported| *imported != person);
         self.change(&person, |row| {
             row.grant = grant;
             row.fence.version += 1;
@@ -253,6 +256,14 @@ impl GrantCommands for MemoryStore {
         })
     }
 
+    fn note_import(&self, person: PersonId, token_hash: [u8; 32]) -> StoreFuture<'_, ()> {
+        self.answer(|inner| {
+            if inner.rows.contains_key(&person) {
+                inner.imports.insert(token_hash, person);
+            }
+        })
+    }
+
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
         self.answer(|inner| inner.claim_due(&ask))
     }
@@ -309,6 +320,10 @@ impl GrantCommands for MemoryStore {
 }
 
 impl GrantQueries for MemoryStore {
+    fn find_import(&self, token_hash: [u8; 32]) -> StoreFuture<'_, Option<PersonId>> {
+        self.answer(|inner| inner.imports.get(&token_hash).cloned())
+    }
+
     fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
         self.answer(|inner| inner.rows.get(&person).map(|row| row.grant.clone()))
     }

@@ -41,6 +41,7 @@ impl MemoryState {
     pub(super) fn forget(&mut self, person: &PersonId) -> bool {
         let Some(row) = self.rows.remove(person) else { return false };
         self.due_index.remove(row.fence.serial, &row.grant);
+        self.imports.retain(|_, imported| imported != person);
         if let Some(now) = self.outbox.context.now() {
             self.record(&facts::forgotten(&row.grant.person, row.fence.serial, now));
         }

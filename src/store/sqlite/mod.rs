@@ -13,6 +13,7 @@ mod file_identity;
 mod generation;
 mod health;
 mod history;
+mod imports;
 mod job;
 mod keys;
 mod list;

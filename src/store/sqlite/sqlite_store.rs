@@ -50,6 +50,7 @@ use crate::store::sqlite::file_identity::FileIdentity;
 use crate::store::sqlite::generation;
 use crate::store::sqlite::generation::GenerationFile;
 use crate::store::sqlite::health::StoreHealth;
+use crate::store::sqlite::imports;
 use crate::store::sqlite::keys;
 use crate::store::sqlite::list;
 use crate::store::sqlite::meta;
@@ -218,6 +219,10 @@ impl GrantCommands for SqliteStore {
         })
     }
 
+    fn note_import(&self, person: PersonId, token_hash: [u8; 32]) -> StoreFuture<'_, ()> {
+        self.write(move |db, context| imports::note(db, context, &person, &token_hash))
+    }
+
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
         self.write_with_news(move |db, context| {
             let claims = queries::claim_due(db, context, &ask)?;
@@ -280,6 +285,10 @@ impl GrantCommands for SqliteStore {
 }
 
 impl GrantQueries for SqliteStore {
+    fn find_import(&self, token_hash: [u8; 32]) -> StoreFuture<'_, Option<PersonId>> {
+        self.read(move |db, context| imports::find(db, context, &token_hash))
+    }
+
     fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
         self.read(move |db, context| queries::find(db, context, &person))
     }
