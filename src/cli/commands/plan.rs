@@ -93,16 +93,22 @@ pub(super) fn plan(handle: &mut ApiClient, asked: &PlanArgs, terminal: Terminal)
     // The backlog explains why the next refresh of a person who is due is not now.
     let backlog = if asked.json.json { None } else { people::backlog(handle) };
     let (mut table, mut sums) = (TableStream::new(&COLUMNS, terminal), PlanSums::default());
+    let mut by_day = PlanByDay::default();
     pages(handle, asked.days, |plan| {
         let now = format::now();
-        plan.people.iter().for_each(|planned| sums.add(planned, now));
+        for planned in &plan.people {
+            sums.add(planned);
+            if asked.by_day {
+                by_day.add(planned, now);
+            }
+        }
         let shown = if asked.by_day { &[] } else { plan.people.as_slice() };
         let rows: Vec<Vec<Cell>> =
             shown.iter().map(|planned| plan_row(planned, backlog.as_ref(), now)).collect();
         if rows.is_empty() { Ok(()) } else { Ok(output::write_line(&table.lines(&rows).join("\n"))?) }
     })?;
     if asked.by_day {
-        print_days(&sums.by_day.days(), asked, terminal)?;
+        print_days(&by_day.days(), asked, terminal)?;
     }
     sums.print(asked);
     Ok(())
@@ -135,19 +141,17 @@ struct PlanSums {
     persons: u64,
     refreshes: u64,
     consents: u64,
-    by_day: PlanByDay,
 }
 
 impl PlanSums {
-    fn add(&mut self, planned: &Planned, now: i64) {
+    fn add(&mut self, planned: &Planned) {
         self.persons += 1;
         self.refreshes += u64::from(planned.refreshes);
         self.consents += u64::from(planned.consent_by.is_some());
-        self.by_day.add(planned, now);
     }
 
     fn print(&self, asked: &PlanArgs) {
-        let Self { persons, refreshes, consents, .. } = self;
+        let Self { persons, refreshes, consents } = self;
         if asked.json.json {
             return;
         }
