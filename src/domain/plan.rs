@@ -68,6 +68,7 @@ mod tests {
     use crate::domain::explain::sample::T0;
     use crate::domain::explain::sample::days;
     use crate::domain::explain::sample::grant;
+    use crate::domain::horizon::Horizon;
     use crate::domain::schedule::Schedule;
 
     #[test]
@@ -77,6 +78,15 @@ mod tests {
         // A refresh is due slightly more than a day after the last, so it starts at the 25th hourly wake.
         assert_eq!((ahead.refreshes, ahead.interval), (86, Some(Duration::from_secs(25 * 3600))));
         assert_eq!(ahead.consent_by, Some(T0 + days(90)));
+    }
+
+    #[test]
+    fn a_consent_that_refreshes_extend_has_no_end_unless_refreshes_fail_for_a_week() {
+        let mut extended = grant();
+        extended.notice_state.horizon = Horizon::Moves;
+        assert_eq!(forecast(&extended, &POLICY, T0, T0 + days(90)).consent_by, None);
+        let later = T0 + days(8);
+        assert_eq!(forecast(&extended, &POLICY, later, T0 + days(90)).consent_by, Some(T0 + days(90)));
     }
 
     #[test]
