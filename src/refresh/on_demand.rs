@@ -280,7 +280,7 @@ impl RefreshService {
         gone.iter().for_each(|person| self.parts().view.invalidate(person));
         if !gone.is_empty() {
             // The history has an entry for each person.
-            log::info!(grants = gone.len(); "grants were removed with their tokens");
+            log::info!("grants removed with their tokens: {}", gone.len());
         }
         Ok(gone)
     }

@@ -31,8 +31,11 @@ const STEP_BYTES: usize = 48 * 1024;
 /// Maximum size of a file: more than a million persons.
 const FILE_BYTES: u64 = 256 * 1024 * 1024;
 
-/// Maximum number of lines or persons that a message names.
+/// Maximum number of persons that a message names.
 const NAMED: usize = 5;
+
+/// Maximum number of wrong lines that a message names. A file of another kind has very many.
+const NAMED_LINES: usize = 100;
 
 /// The persons to remove, one on a line. A million of them take less memory in one text than in texts of their own.
 #[derive(Debug, Default)]
@@ -81,9 +84,12 @@ impl PersonLines {
             }
         }
         let Some((_, why)) = wrong.first() else { return Ok(persons) };
-        let numbers: Vec<String> = wrong.iter().map(|(number, _): &(usize, _)| number.to_string()).collect();
-        let word = if numbers.len() == 1 { "line" } else { "lines" };
-        Err(format!("no person is on {word} {} ({why}); no grant was removed", numbers.join(", ")))
+        let numbers = wrong.iter().take(NAMED_LINES).map(|(number, _): &(usize, _)| number.to_string());
+        let numbers = numbers.collect::<Vec<_>>().join(", ");
+        let more = wrong.len().saturating_sub(NAMED_LINES);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let word = if wrong.len() == 1 { "line" } else { "lines" };
+        Err(format!("no person is on {word} {numbers}{more} ({why}); no grant was removed"))
     }
 
     /// All persons in this state.
@@ -245,5 +251,13 @@ mod tests {
             wrong.starts_with("no person is on lines 2, 4 (") && wrong.ends_with("no grant was removed"),
             "{wrong}"
         );
+    }
+
+    #[test]
+    fn a_file_of_another_kind_does_not_fill_the_screen() {
+        let wrong =
+            PersonLines::parse(&(0..5000).map(|number| format!("no person {number}\n")).collect::<String>());
+        let wrong = wrong.unwrap_err();
+        assert!(wrong.contains(", 100 and 4900 more (") && wrong.len() < 1000, "{wrong}");
     }
 }
