@@ -1,7 +1,7 @@
 //! What needs the attention of an operator or a person. `check`, `people`, `doctor` and the dashboard all use this module, so
 //! that they report the same.
 
-use crate::api_types::notices::NoticeTally;
+use crate::api_types::notices::NoticeCounts;
 use crate::api_types::status::StateTally;
 
 /// One problem that an operator or a person must solve.
@@ -37,7 +37,7 @@ impl Topic {
 
 /// The problems in these numbers, the most urgent first. `None` counts as no problem.
 #[must_use]
-pub fn attention(people: Option<&StateTally>, notices: Option<&NoticeTally>) -> Vec<Attention> {
+pub fn attention(people: Option<&StateTally>, notices: Option<&NoticeCounts>) -> Vec<Attention> {
     let mut all = Vec::new();
     let mut add = |topic, says: String| all.push(Attention { topic, says });
     let persons = |number: u64, one: &str, many: &str| match number {
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(attention(Some(&well), None), []);
         assert_eq!(attention(None, None), []);
         let people = StateTally { consent_needed: 1, consent_ending: 2, ..well };
-        let notices = NoticeTally {
+        let notices = NoticeCounts {
             waiting: 9,
             failing: 3,
             given_up: 1,

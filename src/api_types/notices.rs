@@ -86,7 +86,7 @@ pub struct NoticeList {
 /// Which sinks to test.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct NoticeTestAsked {
+pub struct NoticeTestRequest {
     /// The name of a sink, or its part before the colon. Without it, all sinks for operators are tested.
     #[serde(default)]
     pub sink: Option<String>,
@@ -154,7 +154,7 @@ pub struct DailyRefreshes {
 
 /// The numbers of deliveries of all sinks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NoticeTally {
+pub struct NoticeCounts {
     /// Deliveries that wait for their first or next try.
     pub waiting: u64,
     /// Waiting deliveries that failed at least once.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde::Serialize;
 
-use crate::api_types::notices::NoticeTally;
+use crate::api_types::notices::NoticeCounts;
 
 /// The daemon's status.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub struct Status {
     pub certificate: Option<CertificateView>,
     /// The numbers of deliveries of notices, of all sinks; null while the store cannot be read.
     #[serde(default)]
-    pub notices: Option<NoticeTally>,
+    pub notices: Option<NoticeCounts>,
 }
 
 /// Refreshes that are due and take longer than a minute to send.

@@ -7,11 +7,11 @@ use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
 use crate::domain::grant::LastAttempt;
 use crate::domain::grant::Tokens;
-use crate::domain::horizon::NoticeState;
-use crate::domain::notice::News;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::person::CHECK_EVERY;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
+use crate::domain::refresh_token_end::NoticeState;
 use crate::domain::schedule::Schedule;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::Outcome;
@@ -85,7 +85,7 @@ impl ConsentService {
             next: Schedule::NEVER,
             person_check_at: now + CHECK_EVERY,
             notice_state: NoticeState::default(),
-            news: News::default(),
+            outbox_entries: OutboxEntries::default(),
         }
     }
 

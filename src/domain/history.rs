@@ -9,13 +9,13 @@ use crate::domain::time::UnixTime;
 pub const KEEP_HISTORY: Duration = Duration::from_secs(400 * 86_400);
 
 /// Entries kept for one person; older ones give way.
-pub const MOST_FOR_ONE_PERSON: usize = 500;
+pub const MAX_ENTRIES_PER_PERSON: usize = 500;
 
 /// Entries kept in all; older ones give way.
-pub const MOST_ENTRIES: u64 = 2_000_000;
+pub const MAX_ENTRIES: u64 = 2_000_000;
 
 /// The longest detail that is kept, in characters.
-const LONGEST_DETAIL: usize = 300;
+const MAX_DETAIL: usize = 300;
 
 /// One thing that happened. Holds no secret, and no name or address: only the person's id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl HistoryEntry {
     /// An entry; a long detail is cut.
     #[must_use]
     pub fn new(at: UnixTime, person: Option<&PersonId>, what: &str, detail: &str) -> Self {
-        let detail = detail.chars().take(LONGEST_DETAIL).collect();
+        let detail = detail.chars().take(MAX_DETAIL).collect();
         Self { at, person: person.cloned(), what: what.to_owned(), detail }
     }
 }

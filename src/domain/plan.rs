@@ -68,7 +68,7 @@ mod tests {
     use crate::domain::explain::sample::T0;
     use crate::domain::explain::sample::days;
     use crate::domain::explain::sample::grant;
-    use crate::domain::horizon::Horizon;
+    use crate::domain::refresh_token_end::RefreshTokenEnd;
     use crate::domain::schedule::Schedule;
 
     #[test]
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn a_consent_that_refreshes_extend_has_no_end_unless_refreshes_fail_for_a_week() {
         let mut extended = grant();
-        extended.notice_state.horizon = Horizon::Moves;
+        extended.notice_state.refresh_token_end = RefreshTokenEnd::Moves;
         assert_eq!(forecast(&extended, &POLICY, T0, T0 + days(90)).consent_by, None);
         let later = T0 + days(8);
         assert_eq!(forecast(&extended, &POLICY, later, T0 + days(90)).consent_by, Some(T0 + days(90)));

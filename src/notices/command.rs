@@ -11,10 +11,10 @@ use tokio::process::Child;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use crate::notices::sink::Delivering;
-use crate::notices::sink::Letter;
+use crate::notices::sink::DeliveryFuture;
+use crate::notices::sink::DeliveryResult;
+use crate::notices::sink::OutgoingNotice;
 use crate::notices::sink::Sink;
-use crate::notices::sink::SinkAnswer;
 
 /// Maximum run time of the program.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -35,35 +35,37 @@ impl ProgramSink {
         Self { program, arguments }
     }
 
-    async fn run(&self, letter: &Letter) -> SinkAnswer {
+    async fn run(&self, outgoing: &OutgoingNotice) -> DeliveryResult {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().env("PATH", PATH);
-        command.env("TOKEND_EVENT", letter.notice.kind.word());
+        command.env("TOKEND_EVENT", outgoing.notice.kind.word());
         // The program's stderr is the daemon's, so its output appears in the daemon's log.
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
         // A group of its own, so that the programs that it starts can be killed with it.
         command.process_group(0).kill_on_drop(true);
         let mut group = match command.spawn() {
             Ok(child) => ProgramGroup(child),
-            Err(e) => return SinkAnswer::sink_failed(format!("{} cannot be run: {e}", self.program)),
+            Err(e) => return DeliveryResult::sink_failed(format!("{} cannot be run: {e}", self.program)),
         };
-        let (stdin, body) = (group.0.stdin.take(), letter.body() + "\n");
-        let told = async {
+        let (stdin, body) = (group.0.stdin.take(), outgoing.body() + "\n");
+        let run = async {
             if let Some(mut stdin) = stdin {
                 // A write error is ignored: a program that does not read all of its input reports success by its exit code.
                 let _ = stdin.write_all(body.as_bytes()).await;
             }
             group.0.wait().await
         };
-        match timeout(LIMIT, told).await {
-            Ok(Ok(status)) if status.success() => SinkAnswer::Taken,
+        match timeout(LIMIT, run).await {
+            Ok(Ok(status)) if status.success() => DeliveryResult::Taken,
             Ok(Ok(status)) => {
-                SinkAnswer::Failed { why: status.to_string(), retry_after: None, is_sinks: false }
+                DeliveryResult::Failed { why: status.to_string(), retry_after: None, sink_failed: false }
             }
-            Ok(Err(e)) => SinkAnswer::sink_failed(format!("the program's exit status cannot be read: {e}")),
-            Err(_) => {
-                SinkAnswer::sink_failed(format!("the program did not end in time ({LIMIT:?}) and was killed"))
+            Ok(Err(e)) => {
+                DeliveryResult::sink_failed(format!("the program's exit status cannot be read: {e}"))
             }
+            Err(_) => DeliveryResult::sink_failed(format!(
+                "the program did not end in time ({LIMIT:?}) and was killed"
+            )),
         }
     }
 }
@@ -87,8 +89,8 @@ impl Sink for ProgramSink {
         "command"
     }
 
-    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
-        Box::pin(self.run(letter))
+    fn deliver<'a>(&'a self, outgoing: &'a OutgoingNotice) -> DeliveryFuture<'a> {
+        Box::pin(self.run(outgoing))
     }
 
     fn at_once(&self) -> usize {
@@ -105,24 +107,24 @@ impl Sink for ProgramSink {
 #[must_use]
 pub fn split_words(line: &str) -> Option<Vec<String>> {
     let (mut words, mut word, mut quote) = (Vec::new(), None::<String>, None::<char>);
-    let mut letters = line.chars();
-    while let Some(letter) = letters.next() {
-        match (quote, letter) {
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match (quote, character) {
             (Some('\''), '\'') | (Some('"'), '"') => quote = None,
             (Some('"'), '\\') => {
-                let next = letters.next()?;
+                let next = characters.next()?;
                 let escaped = matches!(next, '"' | '\\' | '$' | '`');
                 word.get_or_insert_default()
                     .extend([(!escaped).then_some('\\'), Some(next)].into_iter().flatten());
             }
-            (Some(_), letter) => word.get_or_insert_default().push(letter),
+            (Some(_), character) => word.get_or_insert_default().push(character),
             (None, '\'' | '"') => {
-                quote = Some(letter);
+                quote = Some(character);
                 word.get_or_insert_default();
             }
-            (None, '\\') => word.get_or_insert_default().push(letters.next()?),
-            (None, letter) if letter.is_whitespace() => words.extend(word.take()),
-            (None, letter) => word.get_or_insert_default().push(letter),
+            (None, '\\') => word.get_or_insert_default().push(characters.next()?),
+            (None, character) if character.is_whitespace() => words.extend(word.take()),
+            (None, character) => word.get_or_insert_default().push(character),
         }
     }
     words.extend(word);
@@ -145,10 +147,10 @@ mod tests {
         let script = format!("sleep 300 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
         let sink = ProgramSink::new("/bin/sh".to_owned(), vec!["-c".to_owned(), script]);
         let now = UnixTime(1_795_000_000_000);
-        let letter = Letter { notice: Notice::new(NoticeType::Test, None, "1", now), now };
+        let outgoing = OutgoingNotice { notice: Notice::new(NoticeType::Test, None, "1", now), now };
         let started = until(|| file.exists());
         tokio::select! {
-            answer = sink.deliver(&letter) => panic!("{answer:?}"),
+            answer = sink.deliver(&outgoing) => panic!("{answer:?}"),
             () = started => {}
         }
         let started: i32 = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();

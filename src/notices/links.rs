@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
 use crate::domain::time::UnixTime;
-use crate::notices::sink::Letter;
+use crate::notices::sink::OutgoingNotice;
 use crate::webex::Webex;
 
 /// Turns notices into letters by adding links.
@@ -13,7 +13,7 @@ use crate::webex::Webex;
 pub(super) struct Links(pub(super) Arc<Webex>);
 
 impl Links {
-    pub(super) fn letter(&self, notice: &Notice, now: UnixTime) -> Letter {
+    pub(super) fn outgoing(&self, notice: &Notice, now: UnixTime) -> OutgoingNotice {
         let notice = notice.clone();
         let notice = match (notice.kind, &notice.person) {
             (NoticeType::ConsentNeeded | NoticeType::ConsentExpiring, Some(person)) => {
@@ -27,6 +27,6 @@ impl Links {
             }
             _ => notice,
         };
-        Letter { notice, now }
+        OutgoingNotice { notice, now }
     }
 }

@@ -10,10 +10,10 @@ use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 
 use crate::domain::secret::Secret;
-use crate::notices::sink::Delivering;
-use crate::notices::sink::Letter;
+use crate::notices::sink::DeliveryFuture;
+use crate::notices::sink::DeliveryResult;
+use crate::notices::sink::OutgoingNotice;
 use crate::notices::sink::Sink;
-use crate::notices::sink::SinkAnswer;
 use crate::notices::text;
 
 /// Maximum time that the mail server may take for each response.
@@ -49,30 +49,34 @@ impl Mail {
         Ok(Self { settings, transport: transport.timeout(Some(LIMIT)).build() })
     }
 
-    async fn send(&self, letter: &Letter) -> SinkAnswer {
-        let subject = format!("webex-tokend: {}", text::subject(&letter.notice));
+    async fn send(&self, outgoing: &OutgoingNotice) -> DeliveryResult {
+        let subject = format!("webex-tokend: {}", text::subject(&outgoing.notice));
         let host = self.settings.from.email.domain();
         // Every try has the same id, so that mail programs show a repeated mail once.
-        let id = format!("<{}@{host}>", letter.notice.id);
+        let id = format!("<{}@{host}>", outgoing.notice.id);
         let mail = Message::builder().from(self.settings.from.clone()).subject(subject).message_id(Some(id));
         let mail = self.settings.to.iter().fold(mail, |mail, to| mail.to(to.clone()));
-        let mail = mail.header(ContentType::TEXT_PLAIN).body(text::for_operators(&letter.notice));
+        let mail = mail.header(ContentType::TEXT_PLAIN).body(text::for_operators(&outgoing.notice));
         let mail = match mail {
             Ok(mail) => mail,
             Err(why) => {
-                return SinkAnswer::Failed { why: why.to_string(), retry_after: None, is_sinks: false };
+                return DeliveryResult::Failed {
+                    why: why.to_string(),
+                    retry_after: None,
+                    sink_failed: false,
+                };
             }
         };
         match self.transport.send(mail).await {
-            Ok(_) => SinkAnswer::Taken,
+            Ok(_) => DeliveryResult::Taken,
             // Sender, recipients and account are the same for every notice.
-            Err(why) => SinkAnswer::sink_failed(told(&why)),
+            Err(why) => DeliveryResult::sink_failed(describe_error(&why)),
         }
     }
 }
 
 /// Describes an error with the server's status code only, because the server's text may quote the mail.
-fn told(error: &lettre::transport::smtp::Error) -> String {
+fn describe_error(error: &lettre::transport::smtp::Error) -> String {
     match error.status() {
         Some(code) => format!("the mail server answered {code}"),
         None if error.is_timeout() => "the mail server did not answer in time".to_owned(),
@@ -86,8 +90,8 @@ impl Sink for Mail {
         "mail"
     }
 
-    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
-        Box::pin(self.send(letter))
+    fn deliver<'a>(&'a self, outgoing: &'a OutgoingNotice) -> DeliveryFuture<'a> {
+        Box::pin(self.send(outgoing))
     }
 
     fn at_once(&self) -> usize {

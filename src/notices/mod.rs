@@ -26,8 +26,8 @@ use crate::domain::time::UnixTime;
 use crate::grant_cache::GrantCache;
 use crate::notices::links::Links;
 use crate::notices::sender::Sender;
+use crate::notices::sink::DeliveryResult;
 use crate::notices::sink::Sink;
-use crate::notices::sink::SinkAnswer;
 use crate::store::Store;
 use crate::store::StoreError;
 use crate::store::history::HistoryStore;
@@ -117,8 +117,8 @@ impl Notices {
         let (links, clock, from_store) = (self.links(), self.parts.clock.clone(), view.clone());
         self.parts.outbox.publish_to(Arc::new(move |events| {
             for event in events {
-                let letter = links.letter(&event.notice, clock.now());
-                from_store.events().notice_created(letter.notice, event.is_in_digest);
+                let outgoing = links.outgoing(&event.notice, clock.now());
+                from_store.events().notice_created(outgoing.notice, event.is_in_digest);
             }
         }));
         *self.view.lock() = Some(view);
@@ -165,14 +165,14 @@ impl Notices {
             let notice = Notice::new(NoticeType::Test, None, &format!("{} {sink}", now.0), now);
             self.publish(&notice);
             let why = match sender.send(&notice).await {
-                SinkAnswer::Taken => None,
-                SinkAnswer::Failed { why, .. } | SinkAnswer::TurnedOff { why } => Some(why),
-                SinkAnswer::Postponed { why, .. } => Some(why),
-                SinkAnswer::Outdated => Some("the test was not sent".to_owned()),
+                DeliveryResult::Taken => None,
+                DeliveryResult::Failed { why, .. } | DeliveryResult::TurnedOff { why } => Some(why),
+                DeliveryResult::Postponed { why, .. } => Some(why),
+                DeliveryResult::Outdated => Some("the test was not sent".to_owned()),
             };
             if why.is_none()
                 && sender.is_off().await
-                && let Err(why) = sender.turn(false).await
+                && let Err(why) = sender.set_off(false).await
             {
                 log::log!(why.log_level(), "notices: cannot store that {sink} is on again: {why}");
             }
@@ -185,14 +185,14 @@ impl Notices {
     /// it. Sends to all of them at the same time, so that a sink that does not answer delays no other.
     async fn send_unstored(&self, notice: &Notice, accepted_by: &mut Vec<String>) {
         let mut sending = JoinSet::new();
-        let is_told = |sink: &str| accepted_by.iter().any(|other| other == sink);
+        let has_accepted = |sink: &str| accepted_by.iter().any(|other| other == sink);
         let senders = self.senders.iter().filter(|sender| sender.sink.is_for_operators());
-        for sender in senders.filter(|sender| !is_told(sender.sink.name())) {
+        for sender in senders.filter(|sender| !has_accepted(sender.sink.name())) {
             let (sender, notice) = (sender.clone(), notice.clone());
             sending.spawn(async move { (sender.send(&notice).await, sender.sink.name().to_owned()) });
         }
         while let Some(sent) = sending.join_next().await {
-            if let Ok((SinkAnswer::Taken, sink)) = sent {
+            if let Ok((DeliveryResult::Taken, sink)) = sent {
                 accepted_by.push(sink);
             }
         }
@@ -207,7 +207,7 @@ impl Notices {
     /// Why notices cannot be stored although tokens can; `None` while notices can be stored.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.parts.outbox.outbox_trouble()
+        self.parts.outbox.outbox_error()
     }
 
     /// Notices, newest first.
@@ -235,9 +235,9 @@ impl Notices {
         let mut statuses = Vec::new();
         for sender in &self.senders {
             let sink = sender.sink.name();
-            let place = counts.iter().position(|count| count.sink == sink);
+            let index = counts.iter().position(|count| count.sink == sink);
             let none = || SinkCounts { sink: sink.to_owned(), ..SinkCounts::default() };
-            let counts = place.map_or_else(none, |place| counts.remove(place));
+            let counts = index.map_or_else(none, |index| counts.remove(index));
             statuses.push(SinkStatus { counts, is_set: true, is_off: sender.is_off().await });
         }
         let left = counts.into_iter().map(|counts| SinkStatus { counts, is_set: false, is_off: false });

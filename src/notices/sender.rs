@@ -13,34 +13,34 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::domain::notice::Notice;
-use crate::domain::notice::delivery::PROBE_EVERY;
+use crate::domain::notice::delivery::PROBE_INTERVAL;
 use crate::domain::notice::delivery::RETRY_AFTER_MAX;
 use crate::domain::notice::delivery::is_over;
 use crate::domain::notice::delivery::next_try;
 use crate::domain::time::UnixTime;
 use crate::notices::links::Links;
 use crate::notices::sink::DELIVERY_LIMIT;
+use crate::notices::sink::DeliveryResult;
 use crate::notices::sink::Sink;
-use crate::notices::sink::SinkAnswer;
 use crate::store::StoreError;
 use crate::store::outbox::DELIVERY_LEASE;
-use crate::store::outbox::DeliveryAsk;
 use crate::store::outbox::DeliveryClaim;
+use crate::store::outbox::DeliveryClaimRequest;
 use crate::store::outbox::DeliveryOutcome;
 use crate::store::outbox::OutboxStore;
 use crate::store::outbox::SettledDelivery;
 
 /// Maximum time between two reads of the outbox.
-const SLICE: Duration = Duration::from_secs(60);
+const MAX_WAIT: Duration = Duration::from_secs(60);
 
 /// Minimum time between two reads, if a due delivery cannot be claimed.
-const SHORTEST: Duration = Duration::from_secs(1);
+const MIN_WAIT: Duration = Duration::from_secs(1);
 
 /// How long the sender waits after an error of the store.
-const STORE_STEP: Duration = Duration::from_secs(30);
+const STORE_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// Waits after the first failures of a sink, before the sender probes it with one notice.
-const RETRY_SINK: [Duration; 5] = [
+const SINK_RETRY_DELAYS: [Duration; 5] = [
     Duration::from_secs(5),
     Duration::from_secs(30),
     Duration::from_secs(120),
@@ -72,9 +72,9 @@ struct Condition {
     pulled_at: Option<UnixTime>,
 }
 
-/// What sending one chain of notices showed about the sink.
+/// What sending one queue of notices showed about the sink.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Shown {
+enum SinkObservation {
     Nothing,
     Works,
     /// The sink fails. The duration is its `Retry-After`.
@@ -111,22 +111,22 @@ impl Sender {
         self.off.lock()
     }
 
-    pub(super) async fn turn(&self, off: bool) -> Result<(), StoreError> {
+    pub(super) async fn set_off(&self, off: bool) -> Result<(), StoreError> {
         let (topic, state) = self.off_state();
         let state = if off { state } else { "on".to_owned() };
         *self.off() = Some(off);
-        self.outbox.tell_once(topic, state, Default::default()).await.map(drop)
+        self.outbox.add_once(topic, state, Default::default()).await.map(drop)
     }
 
     /// Runs until the daemon stops. Notices that are being sent by then are finished.
     pub(super) async fn run(self: Arc<Self>, stopping: CancellationToken) {
         let mut condition = Condition::default();
         // The operator may have restarted the daemon to repair the sink, so all waiting deliveries are tried now.
-        self.pull_all(&stopping).await;
-        let mut news = self.outbox.outbox_news();
+        self.make_all_waiting_due(&stopping).await;
+        let mut changes = self.outbox.outbox_changes();
         let mut running = JoinSet::new();
         while !stopping.is_cancelled() {
-            news.borrow_and_update();
+            changes.borrow_and_update();
             let wait = match self.step(&mut running, condition, &stopping).await {
                 Ok(wait) => wait,
                 Err(why) => {
@@ -135,14 +135,14 @@ impl Sender {
                         "notices: the store fails, so those for {} wait: {why}",
                         self.sink.name()
                     );
-                    STORE_STEP
+                    STORE_RETRY_DELAY
                 }
             };
             tokio::select! {
                 biased;
                 () = stopping.cancelled() => break,
-                Some(shown) = running.join_next() => self.note(&mut condition, shown.ok(), &stopping).await,
-                _ = news.changed() => {}
+                Some(observed) = running.join_next() => self.observe(&mut condition, observed.ok(), &stopping).await,
+                _ = changes.changed() => {}
                 () = sleep(wait) => {}
             }
         }
@@ -152,7 +152,7 @@ impl Sender {
     /// Releases held notices and starts due deliveries. Returns how long to wait until the next step.
     async fn step(
         self: &Arc<Self>,
-        running: &mut JoinSet<Shown>,
+        running: &mut JoinSet<SinkObservation>,
         condition: Condition,
         stopping: &CancellationToken,
     ) -> Result<Duration, StoreError> {
@@ -161,76 +161,81 @@ impl Sender {
         let most = if condition.retry_at.is_some() { 1 } else { self.sink.at_once() };
         let free = most.saturating_sub(running.len());
         if free == 0 {
-            return Ok(SLICE);
+            return Ok(MAX_WAIT);
         }
         if let Some(at) = condition.retry_at.filter(|_| condition.waits(now)) {
-            return Ok(at.until(now).clamp(SHORTEST, SLICE));
+            return Ok(at.until(now).clamp(MIN_WAIT, MAX_WAIT));
         }
         let is_probe = condition.retry_at.is_some();
-        let ask = DeliveryAsk {
+        let ask = DeliveryClaimRequest {
             sink: self.sink.name().to_owned(),
             now,
             due_by: if is_probe { UnixTime::NEVER } else { now },
-            chains: free,
+            queues: free,
             lease_end: now + DELIVERY_LEASE,
         };
         let claims = self.outbox.claim_deliveries(ask).await?;
         let found = !claims.is_empty();
-        for chain in by_chain(claims) {
+        for queue in by_queue(claims) {
             let (sender, stopping) = (self.clone(), stopping.clone());
-            running.spawn(async move { sender.send_chain(chain, &stopping).await });
+            running.spawn(async move { sender.send_queue(queue, &stopping).await });
         }
         if found {
-            return Ok(SLICE);
+            return Ok(MAX_WAIT);
         }
         let next = self.outbox.next_delivery(self.sink.name().to_owned()).await?;
-        Ok(next.map_or(SLICE, |at| at.until(now).clamp(SHORTEST, SLICE)))
+        Ok(next.map_or(MAX_WAIT, |at| at.until(now).clamp(MIN_WAIT, MAX_WAIT)))
     }
 
-    async fn note(&self, condition: &mut Condition, shown: Option<Shown>, stopping: &CancellationToken) {
+    async fn observe(
+        &self,
+        condition: &mut Condition,
+        observed: Option<SinkObservation>,
+        stopping: &CancellationToken,
+    ) {
         let name = self.sink.name();
-        match shown {
+        match observed {
             // Sent before the failure that the sender waits after.
-            Some(Shown::Works) if condition.waits(self.clock.now()) => {}
-            Some(Shown::Works) => {
+            Some(SinkObservation::Works) if condition.waits(self.clock.now()) => {}
+            Some(SinkObservation::Works) => {
                 if condition.retry_at.take().is_some() {
                     condition.failures = 0;
                     condition.pulled_at = None;
                     log::info!("notices: {name} accepts notices again; all waiting ones are sent now");
                 }
-                self.pull_forward(condition, stopping).await;
+                self.make_all_due(condition, stopping).await;
             }
-            Some(Shown::Nothing) => {}
-            Some(Shown::Fails(retry_after)) => {
+            Some(SinkObservation::Nothing) => {}
+            Some(SinkObservation::Fails(retry_after)) => {
                 // Deliveries that ran at the same time fail together. They are one failure.
                 if condition.waits(self.clock.now()) {
                     condition.failures = condition.failures.saturating_sub(1);
                 }
-                let place = usize::try_from(condition.failures).unwrap_or(usize::MAX);
-                let step = RETRY_SINK.get(place).copied().unwrap_or(PROBE_EVERY);
+                let index = usize::try_from(condition.failures).unwrap_or(usize::MAX);
+                let step = SINK_RETRY_DELAYS.get(index).copied().unwrap_or(PROBE_INTERVAL);
                 condition.failures = condition.failures.saturating_add(1);
                 let wait = step.max(retry_after.unwrap_or_default().min(RETRY_AFTER_MAX));
                 (condition.retry_at, condition.retry_wait) = (Some(self.clock.now() + wait), wait);
             }
-            Some(Shown::Off) => {}
+            Some(SinkObservation::Off) => {}
             None => log::error!("notices: a delivery to {name} panicked; it is repeated when its lease ends"),
         }
     }
 
-    /// Makes all waiting deliveries due now, because the sink accepts notices. Does so at most once per [`PROBE_EVERY`].
-    async fn pull_forward(&self, condition: &mut Condition, stopping: &CancellationToken) {
+    /// Makes all waiting deliveries due now, because the sink accepts notices. Does so at most once per [`PROBE_INTERVAL`].
+    async fn make_all_due(&self, condition: &mut Condition, stopping: &CancellationToken) {
         let now = self.clock.now();
-        if condition.pulled_at.is_some_and(|at| at <= now && now < at + PROBE_EVERY) {
+        if condition.pulled_at.is_some_and(|at| at <= now && now < at + PROBE_INTERVAL) {
             return;
         }
         condition.pulled_at = Some(now);
-        self.pull_all(stopping).await;
+        self.make_all_waiting_due(stopping).await;
     }
 
-    async fn pull_all(&self, stopping: &CancellationToken) {
+    async fn make_all_waiting_due(&self, stopping: &CancellationToken) {
         let name = self.sink.name();
         while !stopping.is_cancelled() {
-            match self.outbox.pull_forward(name.to_owned(), self.clock.now()).await {
+            match self.outbox.make_all_due(name.to_owned(), self.clock.now()).await {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(why) => {
@@ -241,42 +246,43 @@ impl Sender {
         }
     }
 
-    /// Sends the notices of one chain, one after the other. If the sink itself fails, the rest of the chain fails without being
+    /// Sends the notices of one queue, one after the other. If the sink itself fails, the rest of the queue fails without being
     /// sent. If the daemon stops, the rest is released.
-    async fn send_chain(&self, chain: Vec<DeliveryClaim>, stopping: &CancellationToken) -> Shown {
+    async fn send_queue(&self, queue: Vec<DeliveryClaim>, stopping: &CancellationToken) -> SinkObservation {
         let is_off = self.is_off().await;
-        let mut shown = Shown::Nothing;
+        let mut observed = SinkObservation::Nothing;
         let mut blocked: Option<(String, Option<Duration>)> = None;
-        let mut chain = chain.into_iter();
-        while let Some(claim) = chain.next() {
+        let mut queue = queue.into_iter();
+        while let Some(claim) = queue.next() {
             let answer = match &blocked {
-                _ if is_off || shown == Shown::Off => {
-                    SinkAnswer::TurnedOff { why: "the receiver has turned this sink off (410)".to_owned() }
-                }
+                _ if is_off || observed == SinkObservation::Off => DeliveryResult::TurnedOff {
+                    why: "the receiver has turned this sink off (410)".to_owned(),
+                },
                 Some((why, retry_after)) => {
-                    SinkAnswer::Failed { why: why.clone(), retry_after: *retry_after, is_sinks: true }
+                    DeliveryResult::Failed { why: why.clone(), retry_after: *retry_after, sink_failed: true }
                 }
                 None => self.send(&claim.notice).await,
             };
             match &answer {
-                SinkAnswer::Failed { why, retry_after, is_sinks: true } if blocked.is_none() => {
+                DeliveryResult::Failed { why, retry_after, sink_failed: true } if blocked.is_none() => {
                     log::warn!("notices: {} did not accept {}: {why}", self.sink.name(), claim.notice.id);
-                    (blocked, shown) = (Some((why.clone(), *retry_after)), Shown::Fails(*retry_after));
+                    (blocked, observed) =
+                        (Some((why.clone(), *retry_after)), SinkObservation::Fails(*retry_after));
                 }
-                SinkAnswer::TurnedOff { why } if !is_off && shown != Shown::Off => {
-                    self.turned_off(why).await;
-                    shown = Shown::Off;
+                DeliveryResult::TurnedOff { why } if !is_off && observed != SinkObservation::Off => {
+                    self.record_turned_off(why).await;
+                    observed = SinkObservation::Off;
                 }
-                SinkAnswer::Taken => shown = Shown::Works,
+                DeliveryResult::Taken => observed = SinkObservation::Works,
                 _ => {}
             }
             self.settle(&claim, answer, stopping).await;
             if stopping.is_cancelled() {
-                self.release(chain).await;
+                self.release(queue).await;
                 break;
             }
         }
-        shown
+        observed
     }
 
     /// Releases claimed deliveries that are not sent because the daemon stops. If the store fails, the next start releases them.
@@ -295,28 +301,28 @@ impl Sender {
         }
     }
 
-    async fn turned_off(&self, why: &str) {
+    async fn record_turned_off(&self, why: &str) {
         let name = self.sink.name();
         log::error!(
             "notices: {name} is turned off: {why}; to turn it on, run `notices test` when the receiver works, or set another \
              address"
         );
-        let kept = self.turn(true).await;
-        let _ = kept.inspect_err(|why| {
+        let stored = self.set_off(true).await;
+        let _ = stored.inspect_err(|why| {
             log::log!(why.log_level(), "notices: cannot store that {name} is turned off: {why}");
         });
     }
 
     /// Sends one notice once. Fails after [`DELIVERY_LIMIT`].
-    pub(super) async fn send(&self, notice: &Notice) -> SinkAnswer {
-        let letter = self.links.letter(notice, self.clock.now());
-        let answer = timeout(DELIVERY_LIMIT, self.sink.deliver(&letter)).await;
-        answer.unwrap_or_else(|_| SinkAnswer::sink_failed("no answer in time".to_owned()))
+    pub(super) async fn send(&self, notice: &Notice) -> DeliveryResult {
+        let outgoing = self.links.outgoing(notice, self.clock.now());
+        let answer = timeout(DELIVERY_LIMIT, self.sink.deliver(&outgoing)).await;
+        answer.unwrap_or_else(|_| DeliveryResult::sink_failed("no answer in time".to_owned()))
     }
 
     /// Stores the outcome of a delivery. Tries until the store takes it or the daemon stops, because a notice that was accepted
     /// should not be sent again.
-    async fn settle(&self, claim: &DeliveryClaim, answer: SinkAnswer, stopping: &CancellationToken) {
+    async fn settle(&self, claim: &DeliveryClaim, answer: DeliveryResult, stopping: &CancellationToken) {
         let now = self.clock.now();
         let outcome = self.outcome(claim, answer, now);
         let (name, id) = (self.sink.name(), &claim.notice.id);
@@ -337,14 +343,14 @@ impl Sender {
         let settled = SettledDelivery { number: claim.number, attempt: claim.attempt, outcome };
         let mut pauses = [1, 5, 15].into_iter();
         loop {
-            let kept = self.outbox.settle_deliveries(name.to_owned(), now, vec![settled.clone()]).await;
-            match kept {
+            let stored = self.outbox.settle_deliveries(name.to_owned(), now, vec![settled.clone()]).await;
+            match stored {
                 Ok(()) => return,
                 Err(why) => {
                     log::log!(why.log_level(), "notices: cannot store the outcome of {id} yet: {why}")
                 }
             }
-            let pause = pauses.next().map_or(STORE_STEP, Duration::from_secs);
+            let pause = pauses.next().map_or(STORE_RETRY_DELAY, Duration::from_secs);
             tokio::select! {
                 () = stopping.cancelled() => return,
                 () = sleep(pause) => {}
@@ -352,13 +358,13 @@ impl Sender {
         }
     }
 
-    fn outcome(&self, claim: &DeliveryClaim, answer: SinkAnswer, now: UnixTime) -> DeliveryOutcome {
+    fn outcome(&self, claim: &DeliveryClaim, answer: DeliveryResult, now: UnixTime) -> DeliveryOutcome {
         match answer {
-            SinkAnswer::Taken => DeliveryOutcome::Sent,
-            SinkAnswer::Outdated => DeliveryOutcome::Outdated,
-            SinkAnswer::TurnedOff { why } => DeliveryOutcome::GivenUp { why },
-            SinkAnswer::Postponed { until, why } => DeliveryOutcome::Postponed { until, why },
-            SinkAnswer::Failed { why, retry_after, .. } => {
+            DeliveryResult::Taken => DeliveryOutcome::Sent,
+            DeliveryResult::Outdated => DeliveryOutcome::Outdated,
+            DeliveryResult::TurnedOff { why } => DeliveryOutcome::GivenUp { why },
+            DeliveryResult::Postponed { until, why } => DeliveryOutcome::Postponed { until, why },
+            DeliveryResult::Failed { why, retry_after, .. } => {
                 let tries = claim.tries + u32::from(claim.in_turn);
                 if is_over(claim.notice.at, tries, now) {
                     return DeliveryOutcome::GivenUp {
@@ -377,15 +383,15 @@ impl Sender {
     }
 }
 
-/// Groups claims by chain. The claims of one chain are consecutive and in order.
-fn by_chain(claims: Vec<DeliveryClaim>) -> Vec<Vec<DeliveryClaim>> {
-    let mut chains: Vec<Vec<DeliveryClaim>> = Vec::new();
+/// Groups claims by queue. The claims of one queue are consecutive and in order.
+fn by_queue(claims: Vec<DeliveryClaim>) -> Vec<Vec<DeliveryClaim>> {
+    let mut queues: Vec<Vec<DeliveryClaim>> = Vec::new();
     for claim in claims {
-        let chain = claim.notice.chain();
-        match chains.last_mut().filter(|last| last.first().is_some_and(|one| one.notice.chain() == chain)) {
+        let queue = claim.notice.queue();
+        match queues.last_mut().filter(|last| last.first().is_some_and(|one| one.notice.queue() == queue)) {
             Some(last) => last.push(claim),
-            None => chains.push(vec![claim]),
+            None => queues.push(vec![claim]),
         }
     }
-    chains
+    queues
 }

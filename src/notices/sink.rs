@@ -9,14 +9,14 @@ use crate::domain::time::UnixTime;
 
 /// A notice that is ready to send.
 #[derive(Clone, Debug)]
-pub struct Letter {
+pub struct OutgoingNotice {
     /// The notice. Its data contains the current links.
     pub notice: Notice,
     /// The present time.
     pub now: UnixTime,
 }
 
-impl Letter {
+impl OutgoingNotice {
     /// The event's JSON.
     #[must_use]
     pub fn body(&self) -> String {
@@ -26,7 +26,7 @@ impl Letter {
 
 /// The result of one try.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SinkAnswer {
+pub enum DeliveryResult {
     /// The sink accepted the notice.
     Taken,
     /// The sink did not accept the notice. A later try may succeed.
@@ -36,7 +36,7 @@ pub enum SinkAnswer {
         /// How long the sink asks the daemon to wait.
         retry_after: Option<Duration>,
         /// Whether the sink itself fails, so that other notices would fail too.
-        is_sinks: bool,
+        sink_failed: bool,
     },
     /// The receiver wants no more notices at all.
     TurnedOff {
@@ -54,23 +54,23 @@ pub enum SinkAnswer {
     Outdated,
 }
 
-impl SinkAnswer {
+impl DeliveryResult {
     /// A failure of the sink itself, which other notices would meet too.
     pub(super) fn sink_failed(why: String) -> Self {
-        Self::Failed { why, retry_after: None, is_sinks: true }
+        Self::Failed { why, retry_after: None, sink_failed: true }
     }
 }
 
 /// The future of a sink's result.
-pub type Delivering<'a> = Pin<Box<dyn Future<Output = SinkAnswer> + Send + 'a>>;
+pub type DeliveryFuture<'a> = Pin<Box<dyn Future<Output = DeliveryResult> + Send + 'a>>;
 
 /// A destination of notices.
 pub trait Sink: Send + Sync {
     /// The sink's name, in the store and in texts.
     fn name(&self) -> &str;
 
-    /// Sends one letter once. The caller cancels it after [`DELIVERY_LIMIT`].
-    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a>;
+    /// Sends one outgoing once. The caller cancels it after [`DELIVERY_LIMIT`].
+    fn deliver<'a>(&'a self, outgoing: &'a OutgoingNotice) -> DeliveryFuture<'a>;
 
     /// Maximum number of concurrent deliveries.
     fn at_once(&self) -> usize {

@@ -12,9 +12,9 @@ use serde::Serialize;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::notice::News;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::time::UnixTime;
 use crate::notices::Notices;
 use crate::store::StoreError;
@@ -57,7 +57,7 @@ impl Notices {
             (Ok(()), None) => {}
             (Ok(()), Some(ending)) => {
                 let (topic, state) = ("store outage".to_owned(), format!("ended {}", ending.since));
-                match self.parts.outbox.tell_once(topic, state, ending.ended(now)).await {
+                match self.parts.outbox.add_once(topic, state, ending.ended(now)).await {
                     Ok(_) => {
                         *outage = None;
                         self.keep_outage(None).await;
@@ -121,14 +121,15 @@ impl StoreOutage {
     }
 
     /// The notices to store when the store can be written again at `now`.
-    fn ended(&self, now: UnixTime) -> News {
+    fn ended(&self, now: UnixTime) -> OutboxEntries {
         let begun = self.notice();
         let recovered = Notice::new(NoticeType::StoreRecovered, None, &self.since.to_string(), now);
         let recovered = recovered.with("failing_since", begun.at.to_string());
         let takers = self.accepted_by.iter().cloned().chain([SUBSCRIBERS.to_owned()]);
         let delivered = takers.map(|taker| (begun.id.clone(), taker)).collect();
-        let mut news = News { notices: vec![begun, recovered], delivered, ..News::default() };
-        news.remember_notices();
-        news
+        let mut outbox_entries =
+            OutboxEntries { notices: vec![begun, recovered], delivered, ..OutboxEntries::default() };
+        outbox_entries.add_history_of_notices();
+        outbox_entries
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use crate::domain::notice::News;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::notice::facts;
 use crate::domain::time::UnixTime;
 use crate::notices::Notices;
@@ -42,7 +42,7 @@ impl Notices {
                 log::log!(why.log_level(), "notices: cannot look for tokens at risk: {why}");
             }
             if turn % TURNS == 0
-                && let Err(why) = self.look_around(&stopping).await
+                && let Err(why) = self.run_slow_checks(&stopping).await
             {
                 log::log!(
                     why.log_level(),
@@ -58,16 +58,16 @@ impl Notices {
     }
 
     /// Looks for consents that end soon, checks the certificate, and removes old notices and history.
-    async fn look_around(&self, stopping: &CancellationToken) -> Result<(), StoreError> {
+    async fn run_slow_checks(&self, stopping: &CancellationToken) -> Result<(), StoreError> {
         let now = self.parts.clock.now();
         while !stopping.is_cancelled() {
             let persons = self.parts.outbox.expiring_candidates(now, STEP).await?;
-            let mut told = 0;
+            let mut added = 0;
             for person in persons.into_iter().take_while(|_| !stopping.is_cancelled()) {
-                told += u32::from(self.parts.outbox.tell_expiring(person, now).await?);
+                added += u32::from(self.parts.outbox.add_expiring_notice(person, now).await?);
             }
             // Candidates that were claimed in the meantime are found in a later turn.
-            if told == 0 {
+            if added == 0 {
                 break;
             }
         }
@@ -87,7 +87,7 @@ impl Notices {
             let persons = self.parts.outbox.at_risk_candidates(now, AT_RISK_STEP).await?;
             if stopping.is_cancelled()
                 || persons.is_empty()
-                || self.parts.outbox.tell_at_risk(persons, reason.clone(), now).await? == 0
+                || self.parts.outbox.add_at_risk_notices(persons, reason.clone(), now).await? == 0
             {
                 return Ok(());
             }
@@ -107,22 +107,23 @@ impl Notices {
                 (state, Some(notice.with("days", step)))
             }
             None => {
-                let was_told = before.as_ref().is_some_and(|state| state != "well");
+                let was_reported = before.as_ref().is_some_and(|state| state != "well");
                 let notice =
                     || Notice::new(NoticeType::CertificateRenewed, None, &ends_at.0.to_string(), now);
-                ("well".to_owned(), was_told.then(notice))
+                ("well".to_owned(), was_reported.then(notice))
             }
         };
-        let news = notice.map(|notice| News::of(notice.with("ends_at", ends_at.to_string())));
-        if before.is_some() || news.is_some() {
-            self.parts.outbox.tell_once(topic, state, news.unwrap_or_default()).await?;
+        let outbox_entries =
+            notice.map(|notice| OutboxEntries::of(notice.with("ends_at", ends_at.to_string())));
+        if before.is_some() || outbox_entries.is_some() {
+            self.parts.outbox.add_once(topic, state, outbox_entries.unwrap_or_default()).await?;
         }
         Ok(())
     }
 
     /// Writes notices that wait in memory because the outbox is damaged, if it can be written again. The store logs the damage.
     async fn write_postponed(&self, stopping: &CancellationToken) {
-        while !stopping.is_cancelled() && self.parts.outbox.outbox_trouble().is_some() {
+        while !stopping.is_cancelled() && self.parts.outbox.outbox_error().is_some() {
             match self.parts.outbox.write_postponed().await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}

@@ -8,10 +8,10 @@ use crate::domain::notice::NoticeType;
 use crate::domain::operator::Operator;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
-use crate::notices::sink::Delivering;
-use crate::notices::sink::Letter;
+use crate::notices::sink::DeliveryFuture;
+use crate::notices::sink::DeliveryResult;
+use crate::notices::sink::OutgoingNotice;
 use crate::notices::sink::Sink;
-use crate::notices::sink::SinkAnswer;
 use crate::notices::text;
 use crate::store::Store;
 use crate::store::StoreError;
@@ -23,13 +23,13 @@ use crate::webex::MessageRefused;
 use crate::webex::Webex;
 
 /// What a message came to. `only_recipient`: the sink has no other recipient, so each failure is the sink's.
-fn answer_to(sent: Result<(), MessageRefused>, only_recipient: bool) -> SinkAnswer {
+fn answer_to(sent: Result<(), MessageRefused>, only_recipient: bool) -> DeliveryResult {
     match sent {
-        Ok(()) => SinkAnswer::Taken,
+        Ok(()) => DeliveryResult::Taken,
         Err(MessageRefused { why, status, retry_after }) => {
             // These statuses concern this recipient or message. Other messages may succeed.
-            let is_sinks = only_recipient || !matches!(status, Some(400 | 403 | 404 | 409));
-            SinkAnswer::Failed { why, retry_after, is_sinks }
+            let sink_failed = only_recipient || !matches!(status, Some(400 | 403 | 404 | 409));
+            DeliveryResult::Failed { why, retry_after, sink_failed }
         }
     }
 }
@@ -55,8 +55,8 @@ impl OperatorMessages {
         Self { name, webex, bot_token, to }
     }
 
-    async fn send(&self, letter: &Letter) -> SinkAnswer {
-        let text = text::for_operators(&letter.notice);
+    async fn send(&self, outgoing: &OutgoingNotice) -> DeliveryResult {
+        let text = text::for_operators(&outgoing.notice);
         answer_to(self.webex.send_message(&self.bot_token, &self.to, &text).await, true)
     }
 }
@@ -66,8 +66,8 @@ impl Sink for OperatorMessages {
         &self.name
     }
 
-    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
-        Box::pin(self.send(letter))
+    fn deliver<'a>(&'a self, outgoing: &'a OutgoingNotice) -> DeliveryFuture<'a> {
+        Box::pin(self.send(outgoing))
     }
 
     fn at_once(&self) -> usize {
@@ -94,29 +94,29 @@ pub struct PeopleMessages {
 }
 
 impl PeopleMessages {
-    async fn send(&self, letter: &Letter) -> SinkAnswer {
-        let Some(person) = &letter.notice.person else { return SinkAnswer::Outdated };
+    async fn send(&self, outgoing: &OutgoingNotice) -> DeliveryResult {
+        let Some(person) = &outgoing.notice.person else { return DeliveryResult::Outdated };
         let last = self.outbox.last_sent(PEOPLE_SINK.to_owned(), person.id.clone()).await;
         match last {
-            Ok(Some(last)) if last <= letter.now && letter.now < last + PERSON_MESSAGE_INTERVAL => {
+            Ok(Some(last)) if last <= outgoing.now && outgoing.now < last + PERSON_MESSAGE_INTERVAL => {
                 let why = "this person got a message less than a day ago".to_owned();
-                return SinkAnswer::Postponed { until: last + PERSON_MESSAGE_INTERVAL, why };
+                return DeliveryResult::Postponed { until: last + PERSON_MESSAGE_INTERVAL, why };
             }
             Ok(_) => {}
-            Err(why) => return SinkAnswer::sink_failed(why.to_string()),
+            Err(why) => return DeliveryResult::sink_failed(why.to_string()),
         }
-        match self.is_still_true(&letter.notice, letter.now).await {
+        match self.still_applies(&outgoing.notice, outgoing.now).await {
             Ok(true) => {}
-            Ok(false) => return SinkAnswer::Outdated,
-            Err(why) => return SinkAnswer::sink_failed(why),
+            Ok(false) => return DeliveryResult::Outdated,
+            Err(why) => return DeliveryResult::sink_failed(why),
         }
-        let text = text::for_person(&letter.notice, &self.operator);
+        let text = text::for_person(&outgoing.notice, &self.operator);
         let to = MessageRecipient::Person(person.id.clone());
         answer_to(self.webex.send_message(&self.bot_token, &to, &text).await, false)
     }
 
     /// Whether the notice still applies, so that a new consent of the person would help.
-    async fn is_still_true(&self, notice: &Notice, now: UnixTime) -> Result<bool, String> {
+    async fn still_applies(&self, notice: &Notice, now: UnixTime) -> Result<bool, String> {
         let Some(person) = &notice.person else { return Ok(false) };
         let grant = match self.grants.find(person.id.clone()).await {
             Ok(Some(grant)) => grant,
@@ -138,8 +138,8 @@ impl Sink for PeopleMessages {
         PEOPLE_SINK
     }
 
-    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
-        Box::pin(self.send(letter))
+    fn deliver<'a>(&'a self, outgoing: &'a OutgoingNotice) -> DeliveryFuture<'a> {
+        Box::pin(self.send(outgoing))
     }
 
     fn at_once(&self) -> usize {

@@ -7,10 +7,10 @@ use tokio::time::timeout;
 
 use crate::domain::secret::Secret;
 use crate::notices::signature::SigningKeys;
-use crate::notices::sink::Delivering;
-use crate::notices::sink::Letter;
+use crate::notices::sink::DeliveryFuture;
+use crate::notices::sink::DeliveryResult;
+use crate::notices::sink::OutgoingNotice;
 use crate::notices::sink::Sink;
-use crate::notices::sink::SinkAnswer;
 use crate::webex::transport::Payload;
 use crate::webex::transport::Transport;
 use crate::webex::transport::WebexRequest;
@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// The address of the receiver, and the keys that sign messages to it.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
-    /// May contain a key of the receiver, so it is neither logged nor shown.
+    /// May contain a key of the receiver, so it is neither logged nor observed.
     pub url: Secret,
     /// The keys that sign every message.
     pub keys: SigningKeys,
@@ -41,9 +41,9 @@ impl Webhook {
         Self { settings, transport }
     }
 
-    async fn post(&self, letter: &Letter) -> SinkAnswer {
-        let (body, seconds) = (letter.body(), letter.now.seconds());
-        let id = letter.notice.id.clone();
+    async fn post(&self, outgoing: &OutgoingNotice) -> DeliveryResult {
+        let (body, seconds) = (outgoing.body(), outgoing.now.seconds());
+        let id = outgoing.notice.id.clone();
         let signature = self.settings.keys.sign(&id, seconds, &body);
         let headers = vec![
             ("webhook-id", id),
@@ -55,20 +55,22 @@ impl Webhook {
         let call = WebexRequest { url, payload: Payload::Signed { headers, body } };
         let raw = match timeout(LIMIT, self.transport.send(call)).await {
             Ok(Ok(raw)) => raw,
-            Ok(Err(why)) => return SinkAnswer::sink_failed(why.to_string()),
-            Err(_) => return SinkAnswer::sink_failed(format!("no answer in time ({LIMIT:?})")),
+            Ok(Err(why)) => return DeliveryResult::sink_failed(why.to_string()),
+            Err(_) => return DeliveryResult::sink_failed(format!("no answer in time ({LIMIT:?})")),
         };
-        let retry_after = raw.retry_after.as_deref().and_then(|text| wire::retry_after(text, letter.now));
+        let retry_after = raw.retry_after.as_deref().and_then(|text| wire::retry_after(text, outgoing.now));
         let why = format!("HTTP {}", raw.status);
         match raw.status {
-            200..=299 => SinkAnswer::Taken,
-            410 => SinkAnswer::TurnedOff { why: "HTTP 410: the receiver wants no more notices".to_owned() },
-            300..=399 => SinkAnswer::sink_failed(format!("{why}: redirects are not followed")),
+            200..=299 => DeliveryResult::Taken,
+            410 => {
+                DeliveryResult::TurnedOff { why: "HTTP 410: the receiver wants no more notices".to_owned() }
+            }
+            300..=399 => DeliveryResult::sink_failed(format!("{why}: redirects are not followed")),
             // These statuses concern the address, the signature or the receiver's state, so every message would fail.
             401 | 403 | 404 | 405 | 408 | 429 | 500..=599 => {
-                SinkAnswer::Failed { why, retry_after, is_sinks: true }
+                DeliveryResult::Failed { why, retry_after, sink_failed: true }
             }
-            _ => SinkAnswer::Failed { why, retry_after, is_sinks: false },
+            _ => DeliveryResult::Failed { why, retry_after, sink_failed: false },
         }
     }
 }
@@ -78,8 +80,8 @@ impl Sink for Webhook {
         "webhook"
     }
 
-    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
-        Box::pin(self.post(letter))
+    fn deliver<'a>(&'a self, outgoing: &'a OutgoingNotice) -> DeliveryFuture<'a> {
+        Box::pin(self.post(outgoing))
     }
 
     fn at_once(&self) -> usize {

@@ -23,7 +23,7 @@ use crate::store::BacklogRequest;
 use crate::store::StoreError;
 
 /// How often a backlog is counted and logged.
-const TELL_INTERVAL: Duration = Duration::from_secs(600);
+const LOG_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The event loop waits at most this long for a count.
 const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -79,7 +79,7 @@ impl RefreshService {
         let at = Instant::now();
         *self.backlog.state() = WatchState {
             counted: Some(Counted { counts, at, sent, per_second }),
-            look_at: Some(at + TELL_INTERVAL),
+            look_at: Some(at + LOG_INTERVAL),
         };
         if let Some(backlog) = self.backlog.backlog(now) {
             let level = if backlog.expired > 0 { Level::Warn } else { Level::Info };

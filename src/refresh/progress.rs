@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use crate::refresh::parts::RefreshServiceParts;
 
 /// How often the progress is logged. A change that takes less than this is not logged.
-const TELL_INTERVAL: Duration = Duration::from_secs(5);
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
 
 /// The progress of one change.
 pub(super) struct ChangeProgress {
@@ -27,7 +27,7 @@ impl ChangeProgress {
     /// Counts a step over up to this many grants.
     pub(super) async fn step(&mut self, parts: &RefreshServiceParts, grants: u32) {
         self.grants += u64::from(grants);
-        if self.told_at.elapsed() < TELL_INTERVAL {
+        if self.told_at.elapsed() < LOG_INTERVAL {
             return;
         }
         self.told_at = Instant::now();

@@ -1,7 +1,7 @@
 //! Claims: what the event loop asks for, and what it gets.
 
 use crate::domain::grant::Grant;
-use crate::domain::notice::News;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 
@@ -55,7 +55,7 @@ pub struct Claims {
     /// a day. If even the id is unreadable, it is `row-` with the number of the row.
     pub unreadable: Vec<PersonId>,
     /// Which of those records are told of: the ones that were not known before. The store has written it already.
-    pub news: News,
+    pub outbox_entries: OutboxEntries,
 }
 
 /// A durable intent to refresh one grant, limited by a lease.

@@ -8,8 +8,8 @@ use parking_lot::Mutex;
 use parking_lot::RwLock;
 use tokio::sync::watch;
 
-use crate::domain::notice::News;
 use crate::domain::notice::Notice;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::notice::delivery::DeliveryState;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
@@ -19,23 +19,23 @@ use crate::store::postponed::Postponed;
 /// The name of the sink that sends each person messages about their own consent.
 pub const PEOPLE_SINK: &str = "people";
 
-/// How long notices without waiting deliveries are kept, in days, so that operators can read them.
+/// How long notices without waiting deliveries are stored, in days, so that operators can read them.
 pub const KEEP_DONE_DAYS: u32 = 30;
 
-/// Minimum time between two messages to one person. A notice that a person got is kept for so long in any case.
+/// Minimum time between two messages to one person. A notice that a person got is stored for so long in any case.
 pub const PERSON_MESSAGE_INTERVAL: Duration = Duration::from_secs(86_400);
 
-/// Maximum number of notices that are kept, apart from those with waiting deliveries.
-pub const MOST_DONE: u64 = 20_000;
+/// Maximum number of notices that are stored, apart from those with waiting deliveries.
+pub const MAX_FINISHED: u64 = 20_000;
 
-/// How long a claim on deliveries is valid: long enough for every notice of a chain to take its maximum time.
+/// How long a claim on deliveries is valid: long enough for every notice of a queue to take its maximum time.
 pub const DELIVERY_LEASE: Duration = Duration::from_secs(900);
 
 /// Maximum number of deliveries that one transaction makes due or ends.
 pub(super) const DELIVERY_STEP: usize = 500;
 
-/// Maximum number of deliveries of one chain that are claimed together.
-pub(super) const MOST_IN_CHAIN: usize = 20;
+/// Maximum number of deliveries of one queue that are claimed together.
+pub(super) const MAX_CLAIMED_PER_QUEUE: usize = 20;
 
 /// Returns the present time, for changes that have no time of their own.
 pub type Now = Arc<dyn Fn() -> UnixTime + Send + Sync>;
@@ -61,7 +61,7 @@ pub struct PublishedEvent {
     pub is_in_digest: bool,
 }
 
-/// The name that [`News::delivered`] has for subscribers of events.
+/// The name that [`OutboxEntries::delivered`] has for subscribers of events.
 pub const SUBSCRIBERS: &str = "events";
 
 /// What the tasks and threads of a store share: the settings of the outbox, the notification of senders, and the notices that
@@ -71,7 +71,7 @@ pub(super) struct OutboxContext {
     /// Events of the running transaction. They are published when it is durable.
     events: Mutex<Vec<PublishedEvent>>,
     rules: RwLock<Option<OutboxRules>>,
-    news: watch::Sender<()>,
+    changes: watch::Sender<()>,
     pub(super) postponed: Postponed,
 }
 
@@ -81,7 +81,7 @@ impl Default for OutboxContext {
             publisher: RwLock::default(),
             events: Mutex::default(),
             rules: RwLock::default(),
-            news: watch::Sender::new(()),
+            changes: watch::Sender::new(()),
             postponed: Postponed::default(),
         }
     }
@@ -138,8 +138,8 @@ impl OutboxContext {
     pub(super) fn sinks_for(&self, notice: &Notice) -> Vec<String> {
         let rules = self.rules.read();
         let sinks = rules.as_ref().map(|rules| rules.sinks.as_slice()).unwrap_or_default();
-        let is_told = |sink: &&String| sink.as_str() != PEOPLE_SINK || notice.kind.is_for_persons();
-        sinks.iter().filter(is_told).cloned().collect()
+        let gets_notice = |sink: &&String| sink.as_str() != PEOPLE_SINK || notice.kind.is_for_persons();
+        sinks.iter().filter(gets_notice).cloned().collect()
     }
 
     /// The present time; `None` if the outbox is not used.
@@ -150,25 +150,25 @@ impl OutboxContext {
 
     /// Wakes the senders, because there may be something to send.
     pub(super) fn changed(&self) {
-        self.news.send_replace(());
+        self.changes.send_replace(());
     }
 
     pub(super) fn subscribe(&self) -> watch::Receiver<()> {
-        self.news.subscribe()
+        self.changes.subscribe()
     }
 }
 
 /// Which deliveries a sender claims.
 #[derive(Clone, Debug)]
-pub struct DeliveryAsk {
+pub struct DeliveryClaimRequest {
     /// The sink.
     pub sink: String,
     /// The present time.
     pub now: UnixTime,
     /// Only deliveries that are due by this time. A probe of a failing sink passes [`UnixTime::NEVER`].
     pub due_by: UnixTime,
-    /// Maximum number of chains.
-    pub chains: usize,
+    /// Maximum number of queues.
+    pub queues: usize,
     /// When the claim ends.
     pub lease_end: UnixTime,
 }
@@ -176,7 +176,7 @@ pub struct DeliveryAsk {
 /// A claimed delivery: one notice that a sender must send to one sink now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeliveryClaim {
-    /// The notice's number. The notices of one chain are sent in the order of their numbers.
+    /// The notice's number. The notices of one queue are sent in the order of their numbers.
     pub number: i64,
     /// The number of the claim. An outcome with another number is ignored.
     pub attempt: i64,
@@ -300,22 +300,22 @@ pub trait OutboxStore: Send + Sync {
 
     /// Why the outbox cannot be written although the rest of the store can; `None` while it can. Until then notices wait in
     /// memory.
-    fn outbox_trouble(&self) -> Option<String>;
+    fn outbox_error(&self) -> Option<String>;
 
     /// Writes notices that have waited in memory, and proves by a write to each table that the outbox can be written again.
     /// Does nothing while there is no trouble. Returns the number of changes whose notices were written.
     fn write_postponed(&self) -> StoreFuture<'_, usize>;
 
     /// A receiver that is notified when there may be something new to send.
-    fn outbox_news(&self) -> watch::Receiver<()>;
+    fn outbox_changes(&self) -> watch::Receiver<()>;
 
     /// Adds notices that belong to no change of a grant or key, such as those of a failing store. Returns the number of new
     /// notices.
-    fn tell(&self, news: News) -> StoreFuture<'_, usize>;
+    fn add(&self, outbox_entries: OutboxEntries) -> StoreFuture<'_, usize>;
 
     /// Sets the stored state of `topic` to `state`, and adds the notices in the same transaction. Does nothing if the topic has
     /// this state already, so that the notices of a state are added once. Returns whether the state changed.
-    fn tell_once(&self, topic: String, state: String, news: News) -> StoreFuture<'_, bool>;
+    fn add_once(&self, topic: String, state: String, outbox_entries: OutboxEntries) -> StoreFuture<'_, bool>;
 
     /// The stored state of a topic.
     fn topic(&self, topic: String) -> StoreFuture<'_, Option<String>>;
@@ -330,21 +330,26 @@ pub trait OutboxStore: Send + Sync {
     fn expiring_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>>;
 
     /// Adds a `consent.expiring` for this person, if a step is due. Returns whether one was added. Skips a claimed grant.
-    fn tell_expiring(&self, person: PersonId, now: UnixTime) -> StoreFuture<'_, bool>;
+    fn add_expiring_notice(&self, person: PersonId, now: UnixTime) -> StoreFuture<'_, bool>;
 
     /// Up to `limit` persons whose token may need a `token.at_risk`.
     fn at_risk_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>>;
 
     /// Adds a `token.at_risk` for each of these persons whose token is at risk. `reason` says why no refresh is tried. Returns
     /// the number of changed grants. Skips claimed grants.
-    fn tell_at_risk(&self, persons: Vec<PersonId>, reason: String, now: UnixTime) -> StoreFuture<'_, usize>;
+    fn add_at_risk_notices(
+        &self,
+        persons: Vec<PersonId>,
+        reason: String,
+        now: UnixTime,
+    ) -> StoreFuture<'_, usize>;
 
     /// Releases held notices of one type whose time is over: they become due, or join a digest. One call is one short
     /// transaction. Returns whether another call may have something to do now.
     fn release_held(&self, now: UnixTime) -> StoreFuture<'_, bool>;
 
-    /// Claims deliveries that are due, those of one chain together and in order.
-    fn claim_deliveries(&self, ask: DeliveryAsk) -> StoreFuture<'_, Vec<DeliveryClaim>>;
+    /// Claims deliveries that are due, those of one queue together and in order.
+    fn claim_deliveries(&self, ask: DeliveryClaimRequest) -> StoreFuture<'_, Vec<DeliveryClaim>>;
 
     /// Stores the outcomes of claimed deliveries. Ignores an outcome whose claim has been replaced.
     fn settle_deliveries(
@@ -357,7 +362,7 @@ pub trait OutboxStore: Send + Sync {
     /// Makes waiting deliveries to this sink due now, because the sink works again. Leaves out held notices and postponed
     /// deliveries. A try before the planned time does not count. One call is one short step. Returns whether another call may
     /// have something to do.
-    fn pull_forward(&self, sink: String, now: UnixTime) -> StoreFuture<'_, bool>;
+    fn make_all_due(&self, sink: String, now: UnixTime) -> StoreFuture<'_, bool>;
 
     /// When the next delivery to this sink is due or the next held notice is released, whichever is earlier. `None` if
     /// neither exists.

@@ -7,10 +7,10 @@ use parking_lot::Mutex;
 use parking_lot::MutexGuard;
 use tokio::time::Instant;
 
-use crate::domain::notice::News;
+use crate::domain::notice::OutboxEntries;
 
 /// Maximum number of changes whose notices wait. The notices of further changes are lost, and the log says so.
-const MOST_WAITING: usize = 1000;
+const MAX_WAITING: usize = 1000;
 
 /// The error is logged again after this time, as long as it lasts.
 const LOG_AGAIN: Duration = Duration::from_secs(600);
@@ -22,12 +22,12 @@ pub(super) struct Postponed(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     trouble: Option<String>,
-    /// When the error was last logged. Kept when the outbox recovers, so that an outbox that fails and recovers in turns does
+    /// When the error was last logged. StoredNotice when the outbox recovers, so that an outbox that fails and recovers in turns does
     /// not fill the log.
     logged: Option<Instant>,
     /// Whether the log has the error, but not its end.
     is_end_unlogged: bool,
-    waiting: Vec<News>,
+    waiting: Vec<OutboxEntries>,
     lost: u64,
 }
 
@@ -56,12 +56,14 @@ impl Postponed {
 
     /// Keeps the notices and history entries of a change in memory. If the transaction of a change is repeated, the second
     /// call for it adds nothing.
-    pub(super) fn add(&self, news: &News) {
+    pub(super) fn add(&self, outbox_entries: &OutboxEntries) {
         let mut state = self.state();
-        if (news.notices.is_empty() && news.history.is_empty()) || state.waiting.contains(news) {
+        if (outbox_entries.notices.is_empty() && outbox_entries.history.is_empty())
+            || state.waiting.contains(outbox_entries)
+        {
             return;
         }
-        if state.waiting.len() >= MOST_WAITING {
+        if state.waiting.len() >= MAX_WAITING {
             if state.lost.is_power_of_two() || state.lost == 0 {
                 log::error!(
                     "the notices of {} changes are lost so far, because too many already wait in memory",
@@ -71,19 +73,19 @@ impl Postponed {
             state.lost += 1;
             return;
         }
-        state.waiting.push(news.clone());
+        state.waiting.push(outbox_entries.clone());
     }
 
     /// The entries of the `limit` changes that have waited longest.
-    pub(super) fn first(&self, limit: usize) -> Vec<News> {
+    pub(super) fn first(&self, limit: usize) -> Vec<OutboxEntries> {
         self.state().waiting.iter().take(limit).cloned().collect()
     }
 
     /// Removes entries that have been written, after a write to each table has succeeded. If none is left, the store writes
     /// notices with their changes again.
-    pub(super) fn written(&self, written: &[News]) {
+    pub(super) fn written(&self, written: &[OutboxEntries]) {
         let mut state = self.state();
-        state.waiting.retain(|news| !written.contains(news));
+        state.waiting.retain(|outbox_entries| !written.contains(outbox_entries));
         if state.waiting.is_empty() && state.trouble.take().is_some() {
             if std::mem::take(&mut state.is_end_unlogged) {
                 log::info!("notices and history can be stored again");

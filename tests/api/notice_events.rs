@@ -6,9 +6,9 @@ use reqwest::Method;
 use serde_json::Value;
 use serde_json::json;
 use webex_sim::Settings;
-use webex_tokend::domain::notice::News;
 use webex_tokend::domain::notice::Notice;
 use webex_tokend::domain::notice::NoticeType;
+use webex_tokend::domain::notice::OutboxEntries;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::time::UnixTime;
@@ -80,7 +80,8 @@ async fn a_notice_that_asks_for_a_consent_has_the_persons_link() {
     let (store, now) = (&server.services.store, server.now());
     let claim = store.claim_one(ada, lease_at(now)).await.unwrap().unwrap();
     let mut grant = claim.grant.clone();
-    grant.news = News::of(Notice::new(NoticeType::ConsentNeeded, Some(&grant.person), "1", now));
+    grant.outbox_entries =
+        OutboxEntries::of(Notice::new(NoticeType::ConsentNeeded, Some(&grant.person), "1", now));
     assert_eq!(store.commit(claim.fence, grant).await, Ok(Committed::Kept));
     let event = stream.next_notice().await;
     is_notice(&event, "consent.needed");

@@ -34,9 +34,9 @@ use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::notices::mail::Mail;
 use webex_tokend::notices::mail::MailSettings;
-use webex_tokend::notices::sink::Letter;
+use webex_tokend::notices::sink::DeliveryResult;
+use webex_tokend::notices::sink::OutgoingNotice;
 use webex_tokend::notices::sink::Sink as _;
-use webex_tokend::notices::sink::SinkAnswer;
 
 use crate::notices::daemon::run;
 use crate::notices::world::WEBHOOK_KEY;
@@ -62,11 +62,11 @@ impl TlsMailServer {
         let made =
             rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
         let certificate = made.pem();
-        let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+        let certificates = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(key.serialize_pem().as_bytes()).unwrap();
         let config = ServerConfig::builder_with_provider(Arc::new(default_provider()));
         let config = config.with_safe_default_protocol_versions().unwrap().with_no_client_auth();
-        let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(chain, key).unwrap()));
+        let acceptor = TlsAcceptor::from(Arc::new(config.with_single_cert(certificates, key).unwrap()));
         let listener = TcpListener::bind("localhost:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let mails: Arc<Mutex<Vec<String>>> = Arc::default();
@@ -134,9 +134,9 @@ async fn a_mail_server_whose_certificate_is_not_trusted_gets_neither_password_no
     let url = Secret::new(server.url());
     let mail = Mail::new(MailSettings { url, from: "tokend@example.com".parse().unwrap(), to }).unwrap();
     let now = UnixTime(1_795_000_000_000);
-    let letter = Letter { notice: Notice::new(NoticeType::Test, None, "1", now), now };
-    let answer = mail.deliver(&letter).await;
-    let SinkAnswer::Failed { why, is_sinks: true, .. } = &answer else { panic!("{answer:?}") };
+    let outgoing = OutgoingNotice { notice: Notice::new(NoticeType::Test, None, "1", now), now };
+    let answer = mail.deliver(&outgoing).await;
+    let DeliveryResult::Failed { why, sink_failed: true, .. } = &answer else { panic!("{answer:?}") };
     assert!(!why.contains(MAIL_PASSWORD), "{why}");
     assert_eq!(server.text(), "");
 }

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::pin::Pin;
 
 use tokio::sync::watch;
-use webex_tokend::domain::notice::News;
+use webex_tokend::domain::notice::OutboxEntries;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::StoreError;
-use webex_tokend::store::outbox::DeliveryAsk;
 use webex_tokend::store::outbox::DeliveryClaim;
+use webex_tokend::store::outbox::DeliveryClaimRequest;
 use webex_tokend::store::outbox::NoticePage;
 use webex_tokend::store::outbox::NoticeRecord;
 use webex_tokend::store::outbox::OutboxRules;
@@ -40,24 +40,24 @@ impl OutboxStore for BlockingOutbox {
         self.0.publish_to(publisher)
     }
 
-    fn outbox_trouble(&self) -> Option<String> {
-        self.0.outbox_trouble()
+    fn outbox_error(&self) -> Option<String> {
+        self.0.outbox_error()
     }
 
     fn write_postponed(&self) -> Answer<'_, usize> {
         blocking(self.0.write_postponed())
     }
 
-    fn outbox_news(&self) -> watch::Receiver<()> {
-        self.0.outbox_news()
+    fn outbox_changes(&self) -> watch::Receiver<()> {
+        self.0.outbox_changes()
     }
 
-    fn tell(&self, news: News) -> Answer<'_, usize> {
-        blocking(self.0.tell(news))
+    fn add(&self, outbox_entries: OutboxEntries) -> Answer<'_, usize> {
+        blocking(self.0.add(outbox_entries))
     }
 
-    fn tell_once(&self, topic: String, state: String, news: News) -> Answer<'_, bool> {
-        blocking(self.0.tell_once(topic, state, news))
+    fn add_once(&self, topic: String, state: String, outbox_entries: OutboxEntries) -> Answer<'_, bool> {
+        blocking(self.0.add_once(topic, state, outbox_entries))
     }
 
     fn topic(&self, topic: String) -> Answer<'_, Option<String>> {
@@ -76,23 +76,28 @@ impl OutboxStore for BlockingOutbox {
         blocking(self.0.expiring_candidates(now, limit))
     }
 
-    fn tell_expiring(&self, person: PersonId, now: UnixTime) -> Answer<'_, bool> {
-        blocking(self.0.tell_expiring(person, now))
+    fn add_expiring_notice(&self, person: PersonId, now: UnixTime) -> Answer<'_, bool> {
+        blocking(self.0.add_expiring_notice(person, now))
     }
 
     fn at_risk_candidates(&self, now: UnixTime, limit: u32) -> Answer<'_, Vec<PersonId>> {
         blocking(self.0.at_risk_candidates(now, limit))
     }
 
-    fn tell_at_risk(&self, persons: Vec<PersonId>, reason: String, now: UnixTime) -> Answer<'_, usize> {
-        blocking(self.0.tell_at_risk(persons, reason, now))
+    fn add_at_risk_notices(
+        &self,
+        persons: Vec<PersonId>,
+        reason: String,
+        now: UnixTime,
+    ) -> Answer<'_, usize> {
+        blocking(self.0.add_at_risk_notices(persons, reason, now))
     }
 
     fn release_held(&self, now: UnixTime) -> Answer<'_, bool> {
         blocking(self.0.release_held(now))
     }
 
-    fn claim_deliveries(&self, ask: DeliveryAsk) -> Answer<'_, Vec<DeliveryClaim>> {
+    fn claim_deliveries(&self, ask: DeliveryClaimRequest) -> Answer<'_, Vec<DeliveryClaim>> {
         blocking(self.0.claim_deliveries(ask))
     }
 
@@ -105,8 +110,8 @@ impl OutboxStore for BlockingOutbox {
         blocking(self.0.settle_deliveries(sink, now, settled))
     }
 
-    fn pull_forward(&self, sink: String, now: UnixTime) -> Answer<'_, bool> {
-        blocking(self.0.pull_forward(sink, now))
+    fn make_all_due(&self, sink: String, now: UnixTime) -> Answer<'_, bool> {
+        blocking(self.0.make_all_due(sink, now))
     }
 
     fn next_delivery(&self, sink: String) -> Answer<'_, Option<UnixTime>> {

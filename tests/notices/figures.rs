@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio::time::sleep;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::GrantStatus;
-use webex_tokend::domain::notice::News;
+use webex_tokend::domain::notice::OutboxEntries;
 use webex_tokend::domain::notice::facts::after_refresh;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::store::Claim;
@@ -20,7 +20,7 @@ use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::outbox::OutboxStore;
 use webex_tokend::store::sqlite::SqliteStore;
 
-use crate::notices::world::Telling;
+use crate::notices::world::NoticeHarness;
 use crate::notices::world::TestSink;
 use crate::store::fixtures::StoreDir;
 use crate::store::fixtures::ask;
@@ -80,7 +80,7 @@ fn refused(before: &Grant) -> Grant {
 /// refusal with a notice.
 fn outcome(kind: usize, before: &Grant) -> Grant {
     match kind {
-        0 => Grant { news: News::default(), ..renewed(before, 0) },
+        0 => Grant { outbox_entries: OutboxEntries::default(), ..renewed(before, 0) },
         1 => after_refresh(before, renewed(before, 0)),
         _ => refused(before),
     }
@@ -98,7 +98,7 @@ async fn the_cost_of_a_commit_with_and_without_news() {
             let sink = TestSink::new("webhook");
             let clock = Arc::new(WallClock::new(ask(0).lease.now));
             let memory = Arc::new(MemoryStore::new());
-            let _telling = Telling::with_outbox(store.clone(), memory, clock, &[&sink]);
+            let _harness = NoticeHarness::with_outbox(store.clone(), memory, clock, &[&sink]);
             let claims = claim_all(&store).await.into_iter();
             let commits =
                 claims.map(|claim| (outcome(kind, &claim.grant), claim)).map(|(after, claim)| (claim, after));
@@ -134,7 +134,7 @@ async fn ten_thousand_persons_losing_their_consents_in_a_minute_delay_no_refresh
     let healthy = claims.pop().unwrap();
     let sink = TestSink::new("webhook");
     let clock = Arc::new(WallClock::new(ask(0).lease.now));
-    let _telling = Telling::with_outbox(store.clone(), Arc::new(MemoryStore::new()), clock, &[&sink]);
+    let _harness = NoticeHarness::with_outbox(store.clone(), Arc::new(MemoryStore::new()), clock, &[&sink]);
     let before = resident();
     let (begun, refreshing) = (Instant::now(), store.clone());
     let mut other = JoinSet::new();

@@ -24,9 +24,9 @@ use webex_tokend::notices::command::ProgramSink;
 use webex_tokend::notices::mail::Mail;
 use webex_tokend::notices::mail::MailSettings;
 use webex_tokend::notices::signature::SigningKeys;
-use webex_tokend::notices::sink::Letter;
+use webex_tokend::notices::sink::DeliveryResult;
+use webex_tokend::notices::sink::OutgoingNotice;
 use webex_tokend::notices::sink::Sink;
-use webex_tokend::notices::sink::SinkAnswer;
 use webex_tokend::notices::webhook::Webhook;
 use webex_tokend::notices::webhook::WebhookSettings;
 use webex_tokend::webex::transport::HttpTransport;
@@ -41,13 +41,13 @@ fn fault(sim: &Sim, kind: FaultKind) {
     sim.with(|webex| webex.fault(Fault { on: Endpoint::Hook, person: None, times: Some(1), kind }));
 }
 
-fn letter() -> Letter {
+fn outgoing() -> OutgoingNotice {
     let person = Person {
         email: Email::parse("ada@example.com").ok(),
         ..Person::known_by(PersonId::parse("ada").unwrap())
     };
     let notice = Notice::new(NoticeType::ConsentNeeded, Some(&person), "1", NOW);
-    Letter { notice: notice.with("consent_url", "https://tokens.example.com/oauth"), now: NOW }
+    OutgoingNotice { notice: notice.with("consent_url", "https://tokens.example.com/oauth"), now: NOW }
 }
 
 fn webhook(sim: &Sim) -> Webhook {
@@ -60,15 +60,15 @@ fn webhook(sim: &Sim) -> Webhook {
 #[tokio::test]
 async fn a_webhook_is_signed_and_whole() {
     let sim = start_sim().await;
-    assert_eq!(webhook(&sim).deliver(&letter()).await, SinkAnswer::Taken);
+    assert_eq!(webhook(&sim).deliver(&outgoing()).await, DeliveryResult::Taken);
     let taken = sim.with(|webex| webex.webhooks().to_vec());
     let [hook] = taken.as_slice() else { panic!("{taken:?}") };
-    assert_eq!(hook.body, letter().body());
+    assert_eq!(hook.body, outgoing().body());
     let header = |name: &str| hook.headers.iter().find(|(n, _)| n == name).unwrap().1.clone();
     let keys = SigningKeys::parse(&Secret::new(WEBHOOK_KEY.to_owned())).unwrap();
-    assert_eq!(header("webhook-id"), letter().notice.id);
+    assert_eq!(header("webhook-id"), outgoing().notice.id);
     assert_eq!(header("webhook-timestamp"), NOW.seconds().to_string());
-    assert_eq!(header("webhook-signature"), keys.sign(&letter().notice.id, NOW.seconds(), &hook.body));
+    assert_eq!(header("webhook-signature"), keys.sign(&outgoing().notice.id, NOW.seconds(), &hook.body));
 }
 
 #[tokio::test]
@@ -77,20 +77,22 @@ async fn only_2xx_counts_and_each_bad_receiver_is_told_apart() {
     let hook = webhook(&sim);
     let status = |status| FaultKind::Unavailable { status, html: true };
     let redirect = FaultKind::Redirect("http://127.0.0.1:1/elsewhere".to_owned());
-    for (kind, is_sinks) in
+    for (kind, sink_failed) in
         [(status(500), true), (redirect, true), (status(400), false), (FaultKind::ResetBefore, true)]
     {
         fault(&sim, kind.clone());
-        let answer = hook.deliver(&letter()).await;
-        let SinkAnswer::Failed { is_sinks: found, .. } = &answer else { panic!("{kind:?}: {answer:?}") };
-        assert_eq!(*found, is_sinks, "{kind:?}");
+        let answer = hook.deliver(&outgoing()).await;
+        let DeliveryResult::Failed { sink_failed: found, .. } = &answer else {
+            panic!("{kind:?}: {answer:?}")
+        };
+        assert_eq!(*found, sink_failed, "{kind:?}");
     }
     fault(&sim, status(410));
-    assert!(matches!(hook.deliver(&letter()).await, SinkAnswer::TurnedOff { .. }));
+    assert!(matches!(hook.deliver(&outgoing()).await, DeliveryResult::TurnedOff { .. }));
     let kind = FaultKind::TooMany429 { retry_after: Some("7".to_owned()) };
     fault(&sim, kind);
-    let answer = hook.deliver(&letter()).await;
-    let SinkAnswer::Failed { retry_after, .. } = answer else { panic!("{answer:?}") };
+    let answer = hook.deliver(&outgoing()).await;
+    let DeliveryResult::Failed { retry_after, .. } = answer else { panic!("{answer:?}") };
     assert_eq!(retry_after, Some(Duration::from_secs(7)));
 }
 
@@ -110,24 +112,24 @@ async fn a_program_gets_the_json_and_nothing_of_our_environment() {
         dir.path(),
         "{ echo \"$TOKEND_EVENT|$2\"; cat; env | cut -d= -f1 | sort | tr '\\n' ' '; } >\"$1\"",
     );
-    assert_eq!(sink.deliver(&letter()).await, SinkAnswer::Taken);
+    assert_eq!(sink.deliver(&outgoing()).await, DeliveryResult::Taken);
     let out = fs::read_to_string(dir.path().join("out")).unwrap();
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(lines[0], "consent.needed|$HOME; x", "no shell has read it");
-    assert_eq!(lines[1], letter().body());
+    assert_eq!(lines[1], outgoing().body());
     assert!(
         lines[2]
             .split(' ')
             .all(|name| ["PATH", "PWD", "TOKEND_EVENT", "_", "SHLVL", "OLDPWD", ""].contains(&name))
     );
     let failing = program(dir.path(), "exit 3");
-    let answer = failing.deliver(&letter()).await;
+    let answer = failing.deliver(&outgoing()).await;
     assert!(
-        matches!(&answer, SinkAnswer::Failed { why, is_sinks: false, .. } if why.contains('3')),
+        matches!(&answer, DeliveryResult::Failed { why, sink_failed: false, .. } if why.contains('3')),
         "{answer:?}"
     );
     let missing = ProgramSink::new("/no/such/program".to_owned(), Vec::new());
-    assert!(matches!(missing.deliver(&letter()).await, SinkAnswer::Failed { is_sinks: true, .. }));
+    assert!(matches!(missing.deliver(&outgoing()).await, DeliveryResult::Failed { sink_failed: true, .. }));
 }
 
 /// A mail server that accepts one mail, or refuses it with this answer. Returns what it received.
@@ -171,10 +173,10 @@ fn mail(port: u16) -> Mail {
 async fn a_mail_says_what_happened_and_keeps_its_id() {
     let (port, heard) = mail_server("250 taken").await;
     let sink = mail(port);
-    assert_eq!(sink.deliver(&letter()).await, SinkAnswer::Taken);
+    assert_eq!(sink.deliver(&outgoing()).await, DeliveryResult::Taken);
     drop(sink);
     let heard = heard.await.unwrap();
-    let id = format!("<{}@example.com>", letter().notice.id);
+    let id = format!("<{}@example.com>", outgoing().notice.id);
     for part in ["RCPT TO:<ops@example.com>", "Subject: webex-tokend: ada@example.com: a new consent", &id] {
         assert!(heard.contains(part), "{part}: {heard}");
     }
@@ -182,15 +184,15 @@ async fn a_mail_says_what_happened_and_keeps_its_id() {
 
 #[tokio::test]
 async fn a_mail_server_that_refuses_is_told_by_its_code() {
-    for (end, is_sinks) in [("451 later", true), ("554 never", true)] {
+    for (end, sink_failed) in [("451 later", true), ("554 never", true)] {
         let (port, _heard) = mail_server(end).await;
-        let answer = mail(port).deliver(&letter()).await;
+        let answer = mail(port).deliver(&outgoing()).await;
         let code = end.split(' ').next().unwrap();
         assert!(
-            matches!(&answer, SinkAnswer::Failed { why, is_sinks: found, .. } if why.contains(code) && *found == is_sinks),
+            matches!(&answer, DeliveryResult::Failed { why, sink_failed: found, .. } if why.contains(code) && *found == sink_failed),
             "{answer:?}"
         );
     }
-    let refused = mail(1).deliver(&letter()).await;
-    assert!(matches!(refused, SinkAnswer::Failed { is_sinks: true, .. }));
+    let refused = mail(1).deliver(&outgoing()).await;
+    assert!(matches!(refused, DeliveryResult::Failed { sink_failed: true, .. }));
 }

@@ -20,14 +20,14 @@ use webex_tokend::clock::Clock as _;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::notices;
 use webex_tokend::notices::Notices;
+use webex_tokend::notices::sink::DeliveryResult;
 use webex_tokend::notices::sink::Sink;
-use webex_tokend::notices::sink::SinkAnswer;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::outbox::OutboxStore;
 use webex_tokend::tasks::Tasks;
 
 use crate::notices::blocking_outbox::BlockingOutbox;
-use crate::notices::world::Telling;
+use crate::notices::world::NoticeHarness;
 use crate::notices::world::TestSink;
 use crate::notices::world::webex;
 use crate::store::fixtures::StoreDir;
@@ -58,18 +58,18 @@ impl Rng {
 
 const PERSONS: u64 = 6;
 
-fn fail(rng: &mut Rng) -> SinkAnswer {
+fn fail(rng: &mut Rng) -> DeliveryResult {
     let retry_after = (rng.below(4) == 0).then(|| rng.span(HOUR));
-    SinkAnswer::Failed { why: "HTTP 500".to_owned(), retry_after, is_sinks: rng.below(4) > 0 }
+    DeliveryResult::Failed { why: "HTTP 500".to_owned(), retry_after, sink_failed: rng.below(4) > 0 }
 }
 
 /// One process: it creates notices, its sinks fail and recover, and it ends at a random time, wherever its tasks wait.
-async fn live(telling: &Telling, sinks: &[Arc<TestSink>], rng: &mut Rng, n: &mut u64) {
+async fn live(harness: &NoticeHarness, sinks: &[Arc<TestSink>], rng: &mut Rng, n: &mut u64) {
     for _ in 0..=rng.below(6) {
-        telling.tell(&format!("p{}", rng.below(PERSONS)), *n).await;
+        harness.add(&format!("p{}", rng.below(PERSONS)), *n).await;
         *n += 1;
         let sink = &sinks[usize::try_from(rng.below(2)).unwrap()];
-        let answer = if rng.below(3) == 0 { fail(rng) } else { SinkAnswer::Taken };
+        let answer = if rng.below(3) == 0 { fail(rng) } else { DeliveryResult::Taken };
         sink.answers(answer);
         *sink.delay.lock().unwrap() = rng.span(Duration::from_secs(40));
         let longest = if rng.below(3) == 0 { 8 * HOUR } else { 3 * MINUTE };
@@ -96,13 +96,13 @@ fn run(seed: u64, disk: &Disk) {
             Disk::Memory => store.clone(),
             Disk::Files(dir) => Arc::new(BlockingOutbox(dir.open_now(clock.now()))),
         };
-        Telling::with_outbox(outbox, store.clone(), clock.clone(), &[&sinks[0], &sinks[1]])
+        NoticeHarness::with_outbox(outbox, store.clone(), clock.clone(), &[&sinks[0], &sinks[1]])
     };
     while crashes < 25 {
         let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         now = runtime.block_on(async {
-            let telling = process(now);
-            live(&telling, &sinks, &mut rng, &mut n).await;
+            let harness = process(now);
+            live(&harness, &sinks, &mut rng, &mut n).await;
             clock.true_time()
         });
         drop(runtime);
@@ -111,9 +111,9 @@ fn run(seed: u64, disk: &Disk) {
     }
     let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
     runtime.block_on(async {
-        let _telling = process(now);
+        let _harness = process(now);
         for sink in &sinks {
-            sink.answers(SinkAnswer::Taken);
+            sink.answers(DeliveryResult::Taken);
             *sink.delay.lock().unwrap() = Duration::ZERO;
         }
         sleep(3 * DAY).await;
@@ -170,8 +170,8 @@ async fn grants_over(refresh_life: RefreshLife, days: u32) -> Vec<BTreeMap<&'sta
         webex: webex(&services.clock),
         clock: services.clock.clone(),
     };
-    let (telling, tasks) = (Arc::new(Notices::new(parts, vec![sink.clone()])), Tasks::new());
-    telling.start(&tasks);
+    let (harness, tasks) = (Arc::new(Notices::new(parts, vec![sink.clone()])), Tasks::new());
+    harness.start(&tasks);
     services.start(false).await;
     services.consent_all(3).await;
     sleep(DAY * days).await;
@@ -179,7 +179,7 @@ async fn grants_over(refresh_life: RefreshLife, days: u32) -> Vec<BTreeMap<&'sta
     tasks.stop();
     let mut persons = vec![BTreeMap::new(); 3];
     for notice in sink.taken().iter() {
-        let person = (0..3).find(|person| services.id(*person).to_string() == notice.chain()).unwrap();
+        let person = (0..3).find(|person| services.id(*person).to_string() == notice.queue()).unwrap();
         persons[person].entry(notice.kind.word()).or_insert_with(Vec::new).push(notice.at);
     }
     persons

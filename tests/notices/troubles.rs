@@ -14,7 +14,7 @@ use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::Outcome;
 use webex_tokend::notices::HistoryPage;
-use webex_tokend::notices::sink::SinkAnswer;
+use webex_tokend::notices::sink::DeliveryResult;
 use webex_tokend::store::GrantCommands;
 use webex_tokend::store::Lease;
 use webex_tokend::store::MetaKey;
@@ -23,7 +23,7 @@ use webex_tokend::store::StoreMetadata;
 use webex_tokend::store::history::HistoryStore;
 use webex_tokend::store::memory::MemoryStore;
 
-use crate::notices::world::Telling;
+use crate::notices::world::NoticeHarness;
 use crate::notices::world::TestSink;
 use crate::store::fixtures::grant;
 use crate::support::faulty_store::FaultyStore;
@@ -49,7 +49,7 @@ async fn a_store_that_could_not_be_written_is_told_to_each_sink_once_and_kept_as
     let (well, down) = (TestSink::new("webhook"), TestSink::new("command"));
     let memory = Arc::new(MemoryStore::new());
     let grants = FaultyStore::with_store(memory.clone());
-    let _telling = Telling::with_grants(grants.clone(), memory.clone(), &[&well, &down]);
+    let _harness = NoticeHarness::with_grants(grants.clone(), memory.clone(), &[&well, &down]);
     down.is_down();
     grants.fail(&[StoreOp::Prove], StoreError::Full);
     sleep(5 * MINUTE).await;
@@ -58,7 +58,7 @@ async fn a_store_that_could_not_be_written_is_told_to_each_sink_once_and_kept_as
     sleep(5 * MINUTE).await;
     assert_eq!(well.words(), ["store.failing", "store.recovered"]);
     assert_eq!(history(&memory).await, ["store.failing", "store.recovered"]);
-    down.answers(SinkAnswer::Taken);
+    down.answers(DeliveryResult::Taken);
     sleep(HOUR).await;
     assert_eq!(down.words(), ["store.failing", "store.recovered"]);
     let ids = |taken: &[Notice]| taken.iter().map(|notice| notice.id.clone()).collect::<BTreeSet<_>>();
@@ -70,17 +70,17 @@ async fn an_outage_of_the_store_that_a_restart_interrupts_has_one_begin_and_one_
     let sink = TestSink::new("webhook");
     let memory = Arc::new(MemoryStore::new());
     let grants = FaultyStore::with_store(memory.clone());
-    let telling = Telling::with_grants(grants.clone(), memory.clone(), &[&sink]);
+    let harness = NoticeHarness::with_grants(grants.clone(), memory.clone(), &[&sink]);
     grants.fail(&[StoreOp::Prove], StoreError::Full);
     sleep(5 * MINUTE).await;
-    let telling = telling.restart_with_grants(grants.clone()).await;
+    let harness = harness.restart_with_grants(grants.clone()).await;
     sleep(5 * MINUTE).await;
     assert_eq!(sink.words(), ["store.failing"], "the second process knows that the first has sent it");
-    let telling = telling.restart().await;
+    let harness = harness.restart().await;
     sleep(5 * MINUTE).await;
     assert_eq!(sink.words(), ["store.failing", "store.recovered"]);
     assert_eq!(history(&memory).await, ["store.failing", "store.recovered"]);
-    let _telling = telling.restart().await;
+    let _harness = harness.restart().await;
     sleep(5 * MINUTE).await;
     assert_eq!(sink.words().len(), 2);
 }
@@ -90,8 +90,8 @@ async fn an_outage_of_the_store_that_a_restart_interrupts_has_one_begin_and_one_
 async fn tokens_at_risk_while_all_refreshes_pause_are_told_once_each() {
     let sink = TestSink::new("webhook");
     let memory = Arc::new(MemoryStore::new());
-    let telling = Telling::with_grants(memory.clone(), memory.clone(), &[&sink]);
-    let now = telling.clock.now();
+    let harness = NoticeHarness::with_grants(memory.clone(), memory.clone(), &[&sink]);
+    let now = harness.clock.now();
     let keep = async |name: &str, life: Duration| {
         let mut grant = grant(name);
         (grant.obtained_at, grant.renewed_at, grant.answered_at, grant.last.at) = (now, now, now, now);
@@ -103,7 +103,7 @@ async fn tokens_at_risk_while_all_refreshes_pause_are_told_once_each() {
     let risks = || {
         let taken = sink.taken();
         let of_risk = taken.iter().filter(|notice| notice.kind == NoticeType::TokenAtRisk);
-        of_risk.map(|notice| (notice.chain(), notice.clone())).collect::<Vec<_>>()
+        of_risk.map(|notice| (notice.queue(), notice.clone())).collect::<Vec<_>>()
     };
     sleep(9 * HOUR + 10 * MINUTE).await;
     assert_eq!(risks(), [], "refreshes are tried, so a failing one reports the risk");
@@ -117,10 +117,10 @@ async fn tokens_at_risk_while_all_refreshes_pause_are_told_once_each() {
     assert!(reason.starts_with("refreshes pause: "), "{reason}");
     sleep(9 * HOUR).await;
     assert_eq!(risks().len(), 1, "one notice, also after the token has expired");
-    let claim = memory.claim_one(person("ada"), lease_at(telling.clock.now())).await.unwrap().unwrap();
+    let claim = memory.claim_one(person("ada"), lease_at(harness.clock.now())).await.unwrap().unwrap();
     let mut renewed = claim.grant.clone();
-    renewed.tokens.expires_at = telling.clock.now() + 10 * HOUR;
-    (renewed.last.at, renewed.last.outcome) = (telling.clock.now(), Outcome::Renewed);
+    renewed.tokens.expires_at = harness.clock.now() + 10 * HOUR;
+    (renewed.last.at, renewed.last.outcome) = (harness.clock.now(), Outcome::Renewed);
     memory.commit(claim.fence, after_refresh(&claim.grant, renewed)).await.unwrap();
     sleep(5 * MINUTE).await;
     let words = sink.words();

@@ -12,9 +12,9 @@ use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
 use webex_sim::model::FaultKind;
 use webex_tokend::clock::Clock as _;
-use webex_tokend::domain::notice::News;
 use webex_tokend::domain::notice::Notice;
 use webex_tokend::domain::notice::NoticeType;
+use webex_tokend::domain::notice::OutboxEntries;
 use webex_tokend::domain::operator::Operator;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
@@ -23,10 +23,10 @@ use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::notices;
 use webex_tokend::notices::Notices;
-use webex_tokend::notices::sink::Delivering;
-use webex_tokend::notices::sink::Letter;
+use webex_tokend::notices::sink::DeliveryFuture;
+use webex_tokend::notices::sink::DeliveryResult;
+use webex_tokend::notices::sink::OutgoingNotice;
 use webex_tokend::notices::sink::Sink;
-use webex_tokend::notices::sink::SinkAnswer;
 use webex_tokend::notices::webex_sinks::OperatorMessages;
 use webex_tokend::notices::webex_sinks::PeopleMessages;
 use webex_tokend::store::memory::MemoryStore;
@@ -52,12 +52,12 @@ impl Sink for ObservedMessages {
         self.sink.name()
     }
 
-    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, outgoing: &'a OutgoingNotice) -> DeliveryFuture<'a> {
         Box::pin(async move {
-            let answer = self.sink.deliver(letter).await;
-            if answer == SinkAnswer::Taken {
-                let person = letter.notice.person.as_ref().unwrap().id.clone();
-                self.sent.lock().unwrap().push((letter.now, person));
+            let answer = self.sink.deliver(outgoing).await;
+            if answer == DeliveryResult::Taken {
+                let person = outgoing.notice.person.as_ref().unwrap().id.clone();
+                self.sent.lock().unwrap().push((outgoing.now, person));
             }
             answer
         })
@@ -107,10 +107,10 @@ impl PeopleAreTold {
         Self { services, store, sink, _tasks: tasks }
     }
 
-    async fn tell(&self, person: usize, kind: NoticeType, version: &str) {
+    async fn add(&self, person: usize, kind: NoticeType, version: &str) {
         let grant = self.services.grant(person).await;
         let notice = Notice::new(kind, Some(&grant.person), version, self.services.clock.now());
-        self.store.tell(News::of(notice)).await.unwrap();
+        self.store.add(OutboxEntries::of(notice)).await.unwrap();
     }
 
     /// The times of all messages to each person.
@@ -123,14 +123,14 @@ impl PeopleAreTold {
     }
 }
 
-fn of_operators(person: Option<&str>) -> Letter {
+fn of_operators(person: Option<&str>) -> OutgoingNotice {
     let person = person.map(|id| Person {
         email: Email::parse("ada@example.com").ok(),
         ..Person::known_by(PersonId::parse(id).unwrap())
     });
     let now = UnixTime(1_795_000_000_000);
     let notice = Notice::new(NoticeType::ConsentNeeded, person.as_ref(), "1", now);
-    Letter { notice: notice.with("consent_url", "https://tokens.example.com/oauth"), now }
+    OutgoingNotice { notice: notice.with("consent_url", "https://tokens.example.com/oauth"), now }
 }
 
 #[tokio::test(start_paused = true)]
@@ -147,7 +147,7 @@ async fn the_bot_tells_operators_by_address_and_in_a_space() {
     let recipients =
         [MessageRecipient::Address(Email::parse(&email).unwrap()), MessageRecipient::Space(space.clone())];
     for recipient in recipients.clone() {
-        assert_eq!(to(recipient, &token).deliver(&of_operators(Some("ada"))).await, SinkAnswer::Taken);
+        assert_eq!(to(recipient, &token).deliver(&of_operators(Some("ada"))).await, DeliveryResult::Taken);
     }
     let sent = services.model().messages().to_vec();
     assert_eq!(sent.iter().map(|message| message.to.as_str()).collect::<Vec<_>>(), [&email, &space]);
@@ -157,15 +157,15 @@ async fn the_bot_tells_operators_by_address_and_in_a_space() {
     }
     let stranger = MessageRecipient::Address(Email::parse("stranger@example.net").unwrap());
     let answer = to(stranger, &token).deliver(&of_operators(None)).await;
-    assert!(matches!(answer, SinkAnswer::Failed { is_sinks: true, .. }), "{answer:?}");
+    assert!(matches!(answer, DeliveryResult::Failed { sink_failed: true, .. }), "{answer:?}");
     let answer = to(recipients[0].clone(), "another-token").deliver(&of_operators(None)).await;
-    let SinkAnswer::Failed { why, is_sinks: true, .. } = &answer else { panic!("{answer:?}") };
+    let DeliveryResult::Failed { why, sink_failed: true, .. } = &answer else { panic!("{answer:?}") };
     assert!(!why.contains("another-token"), "{why}");
     let kind = FaultKind::TooMany429 { retry_after: Some("7".to_owned()) };
     let fault = Fault { on: Endpoint::Messages, person: None, times: Some(1), kind };
     services.model().fault(fault);
     let answer = to(recipients[0].clone(), &token).deliver(&of_operators(None)).await;
-    let SinkAnswer::Failed { retry_after, .. } = answer else { panic!("{answer:?}") };
+    let DeliveryResult::Failed { retry_after, .. } = answer else { panic!("{answer:?}") };
     assert_eq!(retry_after, Some(Duration::from_secs(7)));
 }
 
@@ -206,9 +206,9 @@ async fn a_second_message_waits_for_a_day_and_is_not_sent_when_it_is_no_longer_t
     sleep(DAY * 2).await;
     assert_eq!(told.times().values().map(Vec::len).collect::<Vec<_>>(), [1, 1], "both lost their consent");
     for person in 0..2 {
-        told.tell(person, NoticeType::ConsentNeeded, "a second fact").await;
+        told.add(person, NoticeType::ConsentNeeded, "a second fact").await;
         sleep(HOUR).await;
-        told.tell(person, NoticeType::ConsentNeeded, "a third fact of the same day").await;
+        told.add(person, NoticeType::ConsentNeeded, "a third fact of the same day").await;
     }
     sleep(HOUR).await;
     assert_eq!(told.times().values().map(Vec::len).collect::<Vec<_>>(), [2, 2]);

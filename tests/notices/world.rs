@@ -8,18 +8,18 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use webex_tokend::clock::Clock as _;
-use webex_tokend::domain::notice::News;
 use webex_tokend::domain::notice::Notice;
 use webex_tokend::domain::notice::NoticeType;
+use webex_tokend::domain::notice::OutboxEntries;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::notices;
 use webex_tokend::notices::Notices;
-use webex_tokend::notices::sink::Delivering;
-use webex_tokend::notices::sink::Letter;
+use webex_tokend::notices::sink::DeliveryFuture;
+use webex_tokend::notices::sink::DeliveryResult;
+use webex_tokend::notices::sink::OutgoingNotice;
 use webex_tokend::notices::sink::Sink;
-use webex_tokend::notices::sink::SinkAnswer;
 use webex_tokend::store::GrantCommands;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
@@ -39,9 +39,9 @@ use crate::support::virtual_time::WallClock;
 pub(super) const WEBHOOK_KEY: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
 /// A transport that fails every request, because no test here calls Webex.
-struct NoWay;
+struct FailingTransport;
 
-impl Transport for NoWay {
+impl Transport for FailingTransport {
     fn send(
         &self,
         _: WebexRequest,
@@ -58,13 +58,13 @@ pub(super) fn webex(clock: &Arc<WallClock>) -> Arc<Webex> {
         scopes: vec!["spark:all".to_owned()],
         base: "https://webex.test/v1".to_owned(),
     };
-    Arc::new(Webex::new(integration, Arc::new(NoWay), clock.clone()))
+    Arc::new(Webex::new(integration, Arc::new(FailingTransport), clock.clone()))
 }
 
 /// A sink whose answers the test sets.
 pub(super) struct TestSink {
     name: String,
-    answer: Mutex<SinkAnswer>,
+    answer: Mutex<DeliveryResult>,
     /// How long a delivery takes.
     pub(super) delay: Mutex<Duration>,
     taken: Mutex<Vec<Notice>>,
@@ -77,7 +77,7 @@ impl TestSink {
     pub(super) fn new(name: &str) -> Arc<Self> {
         Arc::new(Self {
             name: name.to_owned(),
-            answer: Mutex::new(SinkAnswer::Taken),
+            answer: Mutex::new(DeliveryResult::Taken),
             delay: Mutex::new(Duration::ZERO),
             taken: Mutex::default(),
             tries: Mutex::default(),
@@ -85,12 +85,16 @@ impl TestSink {
         })
     }
 
-    pub(super) fn answers(&self, answer: SinkAnswer) {
+    pub(super) fn answers(&self, answer: DeliveryResult) {
         *self.answer.lock().unwrap() = answer;
     }
 
     pub(super) fn is_down(&self) {
-        self.answers(SinkAnswer::Failed { why: "HTTP 503".to_owned(), retry_after: None, is_sinks: true });
+        self.answers(DeliveryResult::Failed {
+            why: "HTTP 503".to_owned(),
+            retry_after: None,
+            sink_failed: true,
+        });
     }
 
     pub(super) fn taken(&self) -> MutexGuard<'_, Vec<Notice>> {
@@ -112,7 +116,7 @@ impl TestSink {
     /// The versions of the accepted notices about this person, in the order of arrival.
     pub(super) fn versions(&self, person: &str) -> Vec<u64> {
         let taken = self.taken();
-        let theirs = taken.iter().filter(|notice| notice.chain() == person);
+        let theirs = taken.iter().filter(|notice| notice.queue() == person);
         theirs.filter_map(|notice| notice.data.get("n")?.as_u64()).collect()
     }
 }
@@ -122,17 +126,17 @@ impl Sink for TestSink {
         &self.name
     }
 
-    fn deliver<'a>(&'a self, letter: &'a Letter) -> Delivering<'a> {
+    fn deliver<'a>(&'a self, outgoing: &'a OutgoingNotice) -> DeliveryFuture<'a> {
         Box::pin(async move {
-            *self.tries.lock().unwrap().entry(letter.notice.id.clone()).or_default() += 1;
+            *self.tries.lock().unwrap().entry(outgoing.notice.id.clone()).or_default() += 1;
             let delay = *self.delay.lock().unwrap();
             sleep(delay).await;
             let answer = self.answer.lock().unwrap().clone();
-            if matches!(answer, SinkAnswer::Failed { is_sinks: false, .. }) {
+            if matches!(answer, DeliveryResult::Failed { sink_failed: false, .. }) {
                 *self.refused_single.lock().unwrap() = true;
             }
-            if answer == SinkAnswer::Taken {
-                self.taken().push(letter.notice.clone());
+            if answer == DeliveryResult::Taken {
+                self.taken().push(outgoing.notice.clone());
             }
             answer
         })
@@ -144,7 +148,7 @@ impl Sink for TestSink {
 }
 
 /// The part of a daemon that sends notices.
-pub(super) struct Telling {
+pub(super) struct NoticeHarness {
     pub(super) store: Arc<dyn OutboxStore>,
     memory: Arc<MemoryStore>,
     pub(super) clock: Arc<WallClock>,
@@ -153,7 +157,7 @@ pub(super) struct Telling {
     sinks: Vec<Arc<TestSink>>,
 }
 
-impl Telling {
+impl NoticeHarness {
     pub(super) fn to(sinks: &[&Arc<TestSink>]) -> Self {
         let (store, clock) = (Arc::new(MemoryStore::new()), Arc::new(WallClock::new(START)));
         Self::on(store, clock, sinks)
@@ -212,7 +216,7 @@ impl Telling {
         Self::on(self.memory.clone(), self.clock.clone(), &sinks)
     }
 
-    /// Like [`Telling::restart`], with this store for the grants.
+    /// Like [`NoticeHarness::restart`], with this store for the grants.
     pub(super) async fn restart_with_grants(self, grants: Arc<dyn Store>) -> Self {
         self.tasks.stop();
         self.tasks.drained().await;
@@ -227,15 +231,15 @@ impl Telling {
     }
 
     /// Adds a notice about no person, which is not held.
-    pub(super) async fn tell_at_once(&self, n: u64) {
+    pub(super) async fn add_unheld(&self, n: u64) {
         let notice = Notice::new(NoticeType::KeyCreated, None, &n.to_string(), self.clock.now());
-        self.store.tell(News::of(notice)).await.unwrap();
+        self.store.add(OutboxEntries::of(notice)).await.unwrap();
     }
 
     /// Adds a notice about a person.
-    pub(super) async fn tell(&self, person: &str, n: u64) {
+    pub(super) async fn add(&self, person: &str, n: u64) {
         let person = Person::known_by(PersonId::parse(person).unwrap());
         let notice = Notice::new(NoticeType::TokenAtRisk, Some(&person), &n.to_string(), self.clock.now());
-        self.store.tell(News::of(notice.with("n", n))).await.unwrap();
+        self.store.add(OutboxEntries::of(notice.with("n", n))).await.unwrap();
     }
 }

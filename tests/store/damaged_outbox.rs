@@ -7,9 +7,9 @@ use std::sync::Arc;
 use webex_tokend::domain::breaker::Breaker;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::history::HistoryEntry;
-use webex_tokend::domain::notice::News;
 use webex_tokend::domain::notice::Notice;
 use webex_tokend::domain::notice::NoticeType;
+use webex_tokend::domain::notice::OutboxEntries;
 use webex_tokend::store::Committed;
 use webex_tokend::store::GrantCommands;
 use webex_tokend::store::MetaKey;
@@ -49,7 +49,7 @@ fn damage(store_dir: &StoreDir, page: u64) {
     file.write_all_at(&[0xff; 4096], (page - 1) * 4096).unwrap();
 }
 
-fn telling(store: &SqliteStore, seconds: i64) {
+fn use_webhook(store: &SqliteStore, seconds: i64) {
     let sinks = vec!["webhook".to_owned()];
     store.use_outbox(OutboxRules { sinks, now: Arc::new(move || at(seconds)) });
 }
@@ -58,9 +58,10 @@ fn telling(store: &SqliteStore, seconds: i64) {
 fn renewed_with_news(before: &Grant) -> Grant {
     let mut after = renewed(before, 10);
     let notice = Notice::new(NoticeType::TokenRecovered, Some(&after.person), "1", at(10));
-    let mut news = News { outcome: Some(after.last.outcome.as_str()), ..News::of(notice) };
-    news.history.push(HistoryEntry::new(at(10), Some(&after.person.id), "refresh.renewed", ""));
-    after.news = news;
+    let mut outbox_entries =
+        OutboxEntries { outcome: Some(after.last.outcome.as_str()), ..OutboxEntries::of(notice) };
+    outbox_entries.history.push(HistoryEntry::new(at(10), Some(&after.person.id), "refresh.renewed", ""));
+    after.outbox_entries = outbox_entries;
     after
 }
 
@@ -82,7 +83,7 @@ async fn a_damaged_page_of_the_outbox_or_history_holds_up_no_change_of_a_grant()
         let store_dir = StoreDir::with_grants(&["ada"]).await;
         damage(&store_dir, page);
         let store = store_dir.open();
-        telling(&store, 10);
+        use_webhook(&store, 10);
         assert_changes_are_kept(&store, &name).await;
     }
 }
@@ -97,7 +98,7 @@ async fn an_outbox_that_cannot_be_read_from_the_disk_holds_up_no_commit() {
         );
         store_dir.other_connection().execute_batch(&trigger).unwrap();
         let store = store_dir.open();
-        telling(&store, 10);
+        use_webhook(&store, 10);
         let claim = claim_one(&store, 0).await;
         let after = renewed_with_news(&claim.grant);
         assert_eq!(store.commit(claim.fence, after.clone()).await, Ok(Committed::Kept), "{table}");
@@ -114,16 +115,16 @@ async fn what_could_not_be_written_to_the_outbox_is_written_when_that_is_possibl
         );
         store_dir.other_connection().execute_batch(&trigger).unwrap();
         let store = store_dir.open();
-        telling(&store, 10);
+        use_webhook(&store, 10);
         let claim = claim_one(&store, 0).await;
         let after = renewed_with_news(&claim.grant);
         assert_eq!(store.commit(claim.fence, after).await, Ok(Committed::Kept));
-        assert!(store.outbox_trouble().is_some());
+        assert!(store.outbox_error().is_some());
         assert!(store.write_postponed().await.is_err(), "it is still damaged");
         assert_eq!(store.outbox_counts().await.unwrap(), []);
         store_dir.other_connection().execute_batch("DROP TRIGGER no_sector").unwrap();
         assert_eq!(store.write_postponed().await, Ok(1));
-        assert_eq!(store.outbox_trouble(), None);
+        assert_eq!(store.outbox_error(), None);
         let counts = store.outbox_counts().await.unwrap();
         assert_eq!((counts.len(), counts[0].waiting), (1, 1), "once");
         assert_eq!(store.write_postponed().await, Ok(0));
@@ -149,18 +150,18 @@ async fn the_outbox_counts_as_repaired_only_after_a_write_to_each_of_its_tables(
         let store_dir = StoreDir::with_grants(&["ada"]).await;
         refuse_inserts(&store_dir, "history", "no sector");
         let store = store_dir.open();
-        telling(&store, 10);
+        use_webhook(&store, 10);
         let claim = claim_one(&store, 0).await;
         let after = renewed_with_news(&claim.grant);
         assert_eq!(store.commit(claim.fence, after).await, Ok(Committed::Kept));
-        assert!(store.outbox_trouble().is_some());
+        assert!(store.outbox_error().is_some());
         accept_inserts(&store_dir, "history");
         refuse_inserts(&store_dir, table, "no sector");
         assert!(store.write_postponed().await.is_err(), "{table}");
-        assert!(store.outbox_trouble().is_some(), "{table}");
+        assert!(store.outbox_error().is_some(), "{table}");
         accept_inserts(&store_dir, table);
         assert_eq!(store.write_postponed().await, Ok(1), "{table}");
-        assert_eq!(store.outbox_trouble(), None, "{table}");
+        assert_eq!(store.outbox_error(), None, "{table}");
         assert_eq!(listed_ids(&store).await, 1, "the check leaves no notice: {table}");
     }
 }
@@ -179,11 +180,11 @@ async fn damage_that_a_read_finds_is_not_repaired_by_having_nothing_to_write() {
     let store_dir = StoreDir::with_grants(&["ada"]).await;
     damage(&store_dir, page);
     let store = store_dir.open();
-    telling(&store, 10);
+    use_webhook(&store, 10);
     assert!(store.outbox_counts().await.is_err());
-    assert!(store.outbox_trouble().is_some());
+    assert!(store.outbox_error().is_some());
     assert!(store.write_postponed().await.is_err());
-    assert!(store.outbox_trouble().is_some());
+    assert!(store.outbox_error().is_some());
 }
 
 #[tokio::test]
@@ -192,16 +193,16 @@ async fn an_outbox_that_fails_and_recovers_in_turns_is_logged_once() {
     process_logs();
     let store_dir = StoreDir::with_grants(&["ada", "eve", "joe"]).await;
     let store = store_dir.open();
-    telling(&store, 10);
+    use_webhook(&store, 10);
     for name in ["ada", "eve", "joe"] {
         refuse_inserts(&store_dir, "history", marker);
         let claim = store.claim_one(person(name), lease(0)).await.unwrap().unwrap();
         let after = renewed_with_news(&claim.grant);
         assert_eq!(store.commit(claim.fence, after).await, Ok(Committed::Kept));
-        assert!(store.outbox_trouble().is_some());
+        assert!(store.outbox_error().is_some());
         accept_inserts(&store_dir, "history");
         store.write_postponed().await.unwrap();
-        assert_eq!(store.outbox_trouble(), None);
+        assert_eq!(store.outbox_error(), None);
     }
     let logs = process_logs();
     let lines = logs.lines().filter(|line| line.contains(marker) && line.contains("cannot be stored:"));

@@ -14,11 +14,11 @@ use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::grant::LastAttempt;
 use webex_tokend::domain::grant::Tokens;
-use webex_tokend::domain::horizon::NoticeState;
-use webex_tokend::domain::notice::News;
+use webex_tokend::domain::notice::OutboxEntries;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
+use webex_tokend::domain::refresh_token_end::NoticeState;
 use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
@@ -75,7 +75,7 @@ pub(crate) fn grant(name: &str) -> Grant {
         next: Schedule::at(at(0)),
         person_check_at: at(5000),
         notice_state: NoticeState::default(),
-        news: News::default(),
+        outbox_entries: OutboxEntries::default(),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::api_types::NoticeDelivery;
 use crate::api_types::NoticeItem;
 use crate::api_types::NoticeList;
 use crate::api_types::NoticeResent;
-use crate::api_types::NoticeTestAsked;
+use crate::api_types::NoticeTestRequest;
 use crate::api_types::NoticeTests;
 use crate::cli::api_client::API;
 use crate::cli::api_client::ApiClient;
@@ -95,7 +95,7 @@ fn rows(notice: &NoticeItem, now: i64) -> Vec<Vec<Cell>> {
 }
 
 fn test(handle: &mut ApiClient, sink: Option<&str>) -> Result<(), CommandError> {
-    let asked = NoticeTestAsked { sink: sink.map(str::to_owned) };
+    let asked = NoticeTestRequest { sink: sink.map(str::to_owned) };
     let tests: NoticeTests = handle.post(&format!("{API}/notices/test"), &asked)?;
     let mut failed = 0;
     for test in &tests.tests {

@@ -7,13 +7,13 @@ use strum::EnumString;
 use strum::IntoStaticStr;
 use strum::VariantNames;
 
-use crate::domain::horizon::ConsentDates;
-use crate::domain::horizon::Horizon;
-use crate::domain::horizon::NoticeState;
-use crate::domain::notice::News;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::person::CHECK_AFTER_REFUSAL;
 use crate::domain::person::CHECK_EVERY;
 use crate::domain::person::Person;
+use crate::domain::refresh_token_end::ConsentDates;
+use crate::domain::refresh_token_end::NoticeState;
+use crate::domain::refresh_token_end::RefreshTokenEnd;
 use crate::domain::schedule::Policy;
 use crate::domain::schedule::Schedule;
 use crate::domain::schedule::TokenTimes;
@@ -120,7 +120,7 @@ pub struct Grant {
     /// What was told of it.
     pub notice_state: NoticeState,
     /// What its last change makes true: written with it to the outbox and the history, and never read back with it.
-    pub news: News,
+    pub outbox_entries: OutboxEntries,
 }
 
 impl Tokens {
@@ -176,7 +176,7 @@ impl Grant {
             next: Schedule::NEVER,
             person_check_at: sent_at + CHECK_EVERY,
             notice_state: NoticeState::default(),
-            news: News::default(),
+            outbox_entries: OutboxEntries::default(),
         };
         grant.next = policy.after_answer(&grant.dates(), now);
         grant
@@ -229,7 +229,8 @@ impl Grant {
     pub fn expected_consent_end(&self, now: UnixTime) -> Option<UnixTime> {
         let moves = |ends_at: &UnixTime| {
             let dates = ConsentDates { ends_at: *ends_at, answered_at: self.answered_at };
-            self.notice_state.horizon == Horizon::Moves && !self.notice_state.is_counting_down(&dates, now)
+            self.notice_state.refresh_token_end == RefreshTokenEnd::Moves
+                && !self.notice_state.is_counting_down(&dates, now)
         };
         self.consent_ends_at().filter(|ends_at| !moves(ends_at))
     }

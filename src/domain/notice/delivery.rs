@@ -8,7 +8,7 @@ use aws_lc_rs::digest::digest;
 use crate::domain::time::UnixTime;
 
 /// Waits between tries, from the Standard Webhooks specification: ten tries in a little more than three days.
-pub const RETRY_STEPS: [Duration; 9] = [
+pub const RETRY_DELAYS: [Duration; 9] = [
     Duration::from_secs(5),
     Duration::from_secs(5 * 60),
     Duration::from_secs(30 * 60),
@@ -22,13 +22,13 @@ pub const RETRY_STEPS: [Duration; 9] = [
 
 /// Maximum time between two probes of a failing sink, unless its `Retry-After` is longer. A probe sends one waiting notice.
 /// So a sink that works for an hour within three days gets every notice, whatever the retry steps of single notices are.
-pub const PROBE_EVERY: Duration = Duration::from_secs(1800);
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(1800);
 
-/// A notice that is older than this is given up when a try fails, if it was tried at least [`LEAST_TRIES`] times.
+/// A notice that is older than this is given up when a try fails, if it was tried at least [`MIN_TRIES`] times.
 pub const GIVE_UP_AFTER: Duration = Duration::from_secs(72 * 3600);
 
 /// Minimum number of tries before a notice is given up, however old it is, because the daemon may have been stopped for days.
-pub const LEAST_TRIES: u32 = 4;
+pub const MIN_TRIES: u32 = 4;
 
 /// Maximum wait after a `Retry-After`. A longer one is cut to this.
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(6 * 3600);
@@ -71,8 +71,8 @@ impl DeliveryState {
 /// the number of tries, and only makes a step longer. The last step repeats.
 #[must_use]
 pub fn next_try(id: &str, sink: &str, tries: u32, retry_after: Option<Duration>, now: UnixTime) -> UnixTime {
-    let place = usize::try_from(tries.max(1) - 1).unwrap_or(usize::MAX);
-    let step = RETRY_STEPS.get(place).or(RETRY_STEPS.last()).copied().unwrap_or(PROBE_EVERY);
+    let index = usize::try_from(tries.max(1) - 1).unwrap_or(usize::MAX);
+    let step = RETRY_DELAYS.get(index).or(RETRY_DELAYS.last()).copied().unwrap_or(PROBE_INTERVAL);
     let asked = retry_after.unwrap_or_default().min(RETRY_AFTER_MAX);
     now + (step + step.mul_f64(0.1 * jitter(id, sink, tries))).max(asked)
 }
@@ -80,7 +80,7 @@ pub fn next_try(id: &str, sink: &str, tries: u32, retry_after: Option<Duration>,
 /// Whether a notice of an event at `at` is given up at `now`, after its try number `tries` has failed.
 #[must_use]
 pub fn is_over(at: UnixTime, tries: u32, now: UnixTime) -> bool {
-    tries >= LEAST_TRIES && now.since(at) >= GIVE_UP_AFTER
+    tries >= MIN_TRIES && now.since(at) >= GIVE_UP_AFTER
 }
 
 /// A number from 0 to 1.
@@ -130,7 +130,7 @@ mod tests {
         let second = |n: u32| next_try(&n.to_string(), "webhook", 2, None, START);
         let mut times: Vec<UnixTime> = (0..500).map(second).collect();
         times.sort_unstable();
-        assert!(times[0] >= START + RETRY_STEPS[1]);
+        assert!(times[0] >= START + RETRY_DELAYS[1]);
         assert!(times[499].since(times[0]) > Duration::from_secs(25), "a tenth of five minutes");
     }
 
@@ -139,6 +139,6 @@ mod tests {
         let next = |after| next_try("a", "webhook", 1, after, START).since(START);
         assert_eq!(next(Some(HOUR)), HOUR);
         assert_eq!(next(Some(400 * HOUR)), RETRY_AFTER_MAX);
-        assert!(next(Some(Duration::ZERO)) >= RETRY_STEPS[0]);
+        assert!(next(Some(Duration::ZERO)) >= RETRY_DELAYS[0]);
     }
 }

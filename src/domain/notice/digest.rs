@@ -7,16 +7,16 @@ use crate::domain::notice::NoticeType;
 use crate::domain::time::UnixTime;
 
 /// If notices of one type are held for more persons than this, the notices become one digest.
-pub const MOST_SINGLE: usize = 20;
+pub const MAX_SEPARATE_PERSONS: usize = 20;
 
 /// How long a notice about a person is held, in case others of its type follow.
 pub const HOLD: Duration = Duration::from_secs(30);
 
 /// Maximum time that a digest is held while more notices join it.
-pub const LONGEST_HOLD: Duration = Duration::from_secs(600);
+pub const MAX_HOLD_TIME: Duration = Duration::from_secs(600);
 
 /// Maximum number of notices that join a digest in one transaction of the store, so that the transaction stays short.
-pub const FOLD_STEP: usize = 500;
+pub const MERGE_BATCH: usize = 500;
 
 /// Whether a new `notice` is held for a digest.
 #[must_use]
@@ -45,7 +45,7 @@ pub fn joined(mut digest: Notice, more: usize) -> Notice {
 /// Until when a digest that began at `begun` is held after a notice joined it at `now`.
 #[must_use]
 pub fn held_until(begun: UnixTime, now: UnixTime) -> UnixTime {
-    (now + HOLD).min(begun + LONGEST_HOLD)
+    (now + HOLD).min(begun + MAX_HOLD_TIME)
 }
 
 #[cfg(test)]
@@ -62,6 +62,6 @@ mod tests {
         assert_eq!(digest.id, begin(NoticeType::ConsentNeeded, (1, "evt_1"), NOW + HOLD).id);
         assert_ne!(digest.id, begin(NoticeType::ConsentNeeded, (2, "evt_1"), NOW).id);
         assert_eq!(held_until(NOW, NOW), NOW + HOLD);
-        assert_eq!(held_until(NOW, NOW + LONGEST_HOLD), NOW + LONGEST_HOLD);
+        assert_eq!(held_until(NOW, NOW + MAX_HOLD_TIME), NOW + MAX_HOLD_TIME);
     }
 }

@@ -129,7 +129,7 @@ impl Notice {
     /// The ordering key: notices with the same key are delivered in order. It is the person's id, or, for a notice that is
     /// not about a person, the first part of the type (such as `store` of `store.failing`).
     #[must_use]
-    pub fn chain(&self) -> String {
+    pub fn queue(&self) -> String {
         let family = self.kind.word().split('.').next().unwrap_or_default();
         self.person.as_ref().map_or_else(|| format!("-{family}"), |person| person.id.to_string())
     }
@@ -167,7 +167,7 @@ impl Notice {
 /// The notices and the history entries of one change to the store. The store writes them to the outbox and the history in
 /// the transaction of the change.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct News {
+pub struct OutboxEntries {
     /// The notices to deliver.
     pub notices: Vec<Notice>,
     /// The entries to add to the history.
@@ -178,13 +178,13 @@ pub struct News {
     pub delivered: Vec<(String, String)>,
 }
 
-impl News {
+impl OutboxEntries {
     /// One notice and its history entry.
     #[must_use]
     pub fn of(notice: Notice) -> Self {
-        let mut news = Self { notices: vec![notice], ..Self::default() };
-        news.remember_notices();
-        news
+        let mut outbox_entries = Self { notices: vec![notice], ..Self::default() };
+        outbox_entries.add_history_of_notices();
+        outbox_entries
     }
 
     /// Whether `sink` accepted the notice before the notice could be stored.
@@ -194,7 +194,7 @@ impl News {
     }
 
     /// Adds a history entry for each notice.
-    pub fn remember_notices(&mut self) {
+    pub fn add_history_of_notices(&mut self) {
         for notice in &self.notices {
             let person = notice.person.as_ref().map(|person| &person.id);
             self.history.push(HistoryEntry::new(notice.at, person, notice.kind.word(), &notice.summary()));

@@ -19,7 +19,7 @@ pub(super) async fn doctor(api: &Api, ask: &ApiRequest) -> Result<Response<Respo
     ask.query([])?;
     ask.no_body()?;
     let mut findings = (api.0.examine)().await;
-    let (people, notices) = (api.tally().await, api.notice_tally().await);
+    let (people, notices) = (api.tally().await, api.notice_counts().await);
     let attention = attention(people.as_ref(), notices.as_ref());
     let warning = |one: Attention| Finding::new(FindingStatus::Warn, one.topic.word(), one.says);
     findings.extend(attention.into_iter().map(warning));

@@ -25,7 +25,7 @@ type Answered = Result<Response<ResponseBody>, ApiError>;
 
 /// What `limit` is without a word, and at most.
 const LIMIT: u32 = 100;
-const MOST: u32 = 1000;
+const MAX_LIMIT: u32 = 1000;
 
 /// Days of counted refreshes that are shown.
 const DAYS: u32 = 14;
@@ -39,7 +39,7 @@ pub(super) async fn list(api: &Api, ask: &ApiRequest) -> Answered {
         Some("true") => true,
         Some(_) => return Err(ApiError::BadRequest("failed: expected true or false.".to_owned())),
     };
-    let limit = query.number("limit", LIMIT, 1..=MOST)?;
+    let limit = query.number("limit", LIMIT, 1..=MAX_LIMIT)?;
     let page = NoticePage { before: query.before()?, limit: limit + 1, failed_only };
     let _permit = api.list_permit(&ask.caller).await?;
     let notices = &api.0.notices;
@@ -57,7 +57,7 @@ pub(super) async fn list(api: &Api, ask: &ApiRequest) -> Answered {
 /// `POST /notices/test`
 pub(super) async fn test(api: &Api, ask: &ApiRequest) -> Answered {
     ask.query([])?;
-    let asked: api_types::NoticeTestAsked = ask.body()?;
+    let asked: api_types::NoticeTestRequest = ask.body()?;
     let notices = api.0.notices.clone();
     let name = asked.sink.clone();
     let tests = api.finish("test of notices", async move { notices.test(name.as_deref()).await }).await?;
@@ -98,7 +98,7 @@ pub(super) async fn history_of_all(api: &Api, ask: &ApiRequest) -> Answered {
 
 async fn history(api: &Api, ask: &ApiRequest, person: Option<PersonId>) -> Answered {
     let query = ask.query(["limit", "before"])?;
-    let limit = query.number("limit", LIMIT, 1..=MOST)?;
+    let limit = query.number("limit", LIMIT, 1..=MAX_LIMIT)?;
     let _permit = api.list_permit(&ask.caller).await?;
     let is_of_all = person.is_none();
     let store = api.0.notices.history();
@@ -166,14 +166,14 @@ fn delivery(one: Delivery) -> api_types::NoticeDelivery {
 
 impl Api {
     /// How many notices wait, fail and were given up, over all sinks. `None` while the store cannot say.
-    pub(in crate::http) async fn notice_tally(&self) -> Option<api_types::NoticeTally> {
+    pub(in crate::http) async fn notice_counts(&self) -> Option<api_types::NoticeCounts> {
         let sinks = self.0.notices.sinks().await;
         let trouble = self.0.notices.trouble();
         // A damaged outbox may not count, but says that it is damaged.
         let sinks = if trouble.is_some() { sinks.unwrap_or_default() } else { sinks.ok()? };
         let sum = |of: fn(&SinkStatus) -> u64| sinks.iter().map(of).sum();
         let off = sinks.iter().filter(|sink| sink.is_off).map(|sink| sink.counts.sink.clone());
-        Some(api_types::NoticeTally {
+        Some(api_types::NoticeCounts {
             waiting: sum(|sink| sink.counts.waiting),
             failing: sum(|sink| sink.counts.failing),
             given_up: sum(|sink| sink.counts.given_up),

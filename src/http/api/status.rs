@@ -32,7 +32,7 @@ pub(super) async fn status(api: &Api, ask: &ApiRequest) -> Result<Response<Respo
         store: if ready { "ok" } else { "failing" }.to_owned(),
         ready,
         started_at: api.1.started_at.to_string(),
-        notices: api.notice_tally().await,
+        notices: api.notice_counts().await,
         certificate: api.1.certificate.get().map(|served| certificate(served, api.0.clock.now())),
     };
     Ok(response::json(StatusCode::OK, &status))

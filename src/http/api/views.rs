@@ -23,7 +23,7 @@ impl Api {
             renewed_at: grant.renewed_at.to_string(),
             expires_at: grant.tokens.expires_at.to_string(),
             refresh_token_expires_at: grant.consent_ends_at().and_then(time),
-            refresh_token_end_moves: grant.notice_state.horizon.moves(),
+            refresh_token_end_moves: grant.notice_state.refresh_token_end.moves(),
             next_refresh_at: time(grant.next.due_at),
             last_attempt_at: grant.last.at.to_string(),
             last_outcome: grant.last.outcome.as_str().to_owned(),

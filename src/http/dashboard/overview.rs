@@ -45,7 +45,7 @@ impl Dashboard {
         let parts = self.api.parts();
         let counts = parts.view.counts(now).await?;
         let pause = parts.refresher.pause();
-        let notices = self.api.notice_tally().await;
+        let notices = self.api.notice_counts().await;
         let undelivered = attention(None, notices.as_ref()).into_iter().map(|one| one.says).collect();
         Ok(Overview {
             backlog: parts.refresher.backlog().map(|backlog| backlog.sentence()),

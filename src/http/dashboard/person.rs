@@ -82,7 +82,7 @@ impl Dashboard {
             obtained: RelativeTime::of(grant.obtained_at, now),
             scope: grant.tokens.scope.clone(),
             org: grant.person.org_id.clone(),
-            end_moves: grant.notice_state.horizon.moves(),
+            end_moves: grant.notice_state.refresh_token_end.moves(),
             history: self.history_of(&grant.person.id, now).await?,
         };
         Ok(response::for_operators(response::page(StatusCode::OK, &page)))

@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use crate::domain::history::DailyCount;
 use crate::domain::history::HistoryEntry;
 use crate::domain::history::KEEP_HISTORY;
-use crate::domain::history::MOST_FOR_ONE_PERSON;
+use crate::domain::history::MAX_ENTRIES_PER_PERSON;
 use crate::domain::history::day_of;
 use crate::domain::time::UnixTime;
 use crate::store::history::HistoryPage;
 
 /// Entries kept in memory, which is dearer than a disk.
-const MOST_ENTRIES: usize = 50_000;
+const MAX_ENTRIES: usize = 50_000;
 
 #[derive(Debug, Default)]
 pub(super) struct History {
@@ -28,13 +28,13 @@ impl History {
             self.entries.push_back((self.numbers, entry.clone()));
             let theirs = |(_, one): &&(i64, HistoryEntry)| one.person.is_some() && one.person == entry.person;
             // Looked at only where there are so many entries at all.
-            if self.entries.len() > MOST_FOR_ONE_PERSON
-                && self.entries.iter().filter(theirs).count() > MOST_FOR_ONE_PERSON
+            if self.entries.len() > MAX_ENTRIES_PER_PERSON
+                && self.entries.iter().filter(theirs).count() > MAX_ENTRIES_PER_PERSON
                 && let Some(oldest) = self.entries.iter().position(|one| theirs(&one))
             {
                 self.entries.remove(oldest);
             }
-            if self.entries.len() > MOST_ENTRIES {
+            if self.entries.len() > MAX_ENTRIES {
                 self.entries.pop_front();
             }
         }

@@ -275,10 +275,10 @@ impl GrantCommands for MemoryStore {
     fn commit(&self, fence: Fence, grant: Grant) -> StoreFuture<'_, Committed> {
         self.answer(|inner| {
             let mut grant = grant;
-            let news = std::mem::take(&mut grant.news);
+            let outbox_entries = std::mem::take(&mut grant.outbox_entries);
             let committed = inner.commit(fence, grant);
             if committed == Committed::Kept {
-                inner.record(&news);
+                inner.record(&outbox_entries);
             }
             committed
         })

@@ -19,9 +19,9 @@ use crate::domain::grant::Tokens;
 use crate::domain::list::ListRequest;
 use crate::domain::list::ListSelection;
 use crate::domain::list::SortBy;
-use crate::domain::notice::News;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
@@ -37,7 +37,7 @@ use crate::store::ClaimRequest;
 use crate::store::GrantUpdate;
 use crate::store::Lease;
 use crate::store::MetaKey;
-use crate::store::outbox::DeliveryAsk;
+use crate::store::outbox::DeliveryClaimRequest;
 use crate::store::outbox::Now;
 use crate::store::outbox::OutboxContext;
 use crate::store::outbox::OutboxRules;
@@ -231,11 +231,11 @@ fn with_deliveries(db: &Connection, context: &QueryContext) {
     db.execute_batch("BEGIN").unwrap();
     let long = (0..100).map(|number| Notice::new(NoticeType::KeyCreated, None, &number.to_string(), NOW));
     for notice in long {
-        record(db, context, &News::of(notice)).unwrap();
+        record(db, context, &OutboxEntries::of(notice)).unwrap();
     }
     for number in 0..STORED {
         let notice = Notice::new(NoticeType::TokenAtRisk, Some(&Person::known_by(id(number))), "1", NOW);
-        record(db, context, &News::of(notice)).unwrap();
+        record(db, context, &OutboxEntries::of(notice)).unwrap();
     }
     db.execute("UPDATE deliveries SET next_at = ?1", [NOW.0]).unwrap();
     db.execute_batch("UPDATE notices SET held_until = NULL; COMMIT").unwrap();
@@ -249,7 +249,8 @@ fn claiming_deliveries_costs_what_is_claimed_and_not_what_waits() {
     db.flush_prepared_statement_cache();
     steps.lock().clear();
     let lease_end = NOW + DAY;
-    let ask = DeliveryAsk { sink: "webhook".to_owned(), now: NOW, due_by: NOW, chains: 3, lease_end };
+    let ask =
+        DeliveryClaimRequest { sink: "webhook".to_owned(), now: NOW, due_by: NOW, queues: 3, lease_end };
     assert_eq!(deliveries::claim(&db, &ask).unwrap().len(), 22, "twenty of the long chain and two others");
     let mut dear = steps.lock().clone();
     dear.retain(|_, steps| *steps > STEPS);

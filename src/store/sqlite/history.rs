@@ -6,7 +6,7 @@ use rusqlite::params;
 use crate::domain::history::DailyCount;
 use crate::domain::history::HistoryEntry;
 use crate::domain::history::KEEP_HISTORY;
-use crate::domain::history::MOST_ENTRIES;
+use crate::domain::history::MAX_ENTRIES;
 use crate::domain::history::day_of;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
@@ -21,11 +21,11 @@ const PRUNE_STEP: i64 = 500;
 
 impl HistoryStore for SqliteStore {
     fn history(&self, page: HistoryPage) -> StoreFuture<'_, Vec<(i64, HistoryEntry)>> {
-        self.survey_apart(move |db, _| list(db, &page))
+        self.survey_outbox(move |db, _| list(db, &page))
     }
 
     fn daily_counts(&self, days: u32) -> StoreFuture<'_, Vec<DailyCount>> {
-        self.survey_apart(move |db, _| daily_counts(db, days))
+        self.survey_outbox(move |db, _| daily_counts(db, days))
     }
 
     fn prune_history(&self, now: UnixTime) -> StoreFuture<'_, bool> {
@@ -70,7 +70,7 @@ fn daily_counts(db: &Connection, days: u32) -> Result<Vec<DailyCount>, StoreErro
 fn prune(db: &Connection, now: UnixTime) -> Result<bool, StoreError> {
     let old = now - KEEP_HISTORY;
     db.prepare_cached("DELETE FROM daily_counts WHERE day < ?1")?.execute([day_of(old)])?;
-    let most = i64::try_from(MOST_ENTRIES).unwrap_or(i64::MAX);
+    let most = i64::try_from(MAX_ENTRIES).unwrap_or(i64::MAX);
     let sql = "DELETE FROM history WHERE number IN (SELECT number FROM history ORDER BY number LIMIT ?3) \
          AND (at < ?1 OR number <= (SELECT max(number) FROM history) - ?2)";
     let removed = db.prepare_cached(sql)?.execute(params![old.0, most, PRUNE_STEP])?;

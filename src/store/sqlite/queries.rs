@@ -119,12 +119,18 @@ pub(super) fn claim_due(
                 claims.claims.push(Claim { grant, fence });
             }
             Err(_) => {
-                claims.news.notices.extend(postpone_unreadable(db, context, &person, fence, ask.lease.now)?);
+                claims.outbox_entries.notices.extend(postpone_unreadable(
+                    db,
+                    context,
+                    &person,
+                    fence,
+                    ask.lease.now,
+                )?);
                 claims.unreadable.push(person);
             }
         }
     }
-    claims.news.remember_notices();
+    claims.outbox_entries.add_history_of_notices();
     if !claims.claims.is_empty() {
         bump_last_write(db, context, ask.lease.now)?;
     }

@@ -10,12 +10,12 @@ use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
 use crate::domain::grant::LastAttempt;
 use crate::domain::grant::Tokens;
-use crate::domain::horizon::Horizon;
-use crate::domain::horizon::NoticeState;
-use crate::domain::notice::News;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::person::Email;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
+use crate::domain::refresh_token_end::NoticeState;
+use crate::domain::refresh_token_end::RefreshTokenEnd;
 use crate::domain::schedule::Schedule;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
@@ -171,11 +171,11 @@ fn grant(row: &Row<'_>, context: &QueryContext, id: PersonId) -> Result<Grant, S
         next: Schedule { due_at: time(const { at("due_at") })?, wake_at: time(const { at("wake_at") })? },
         person_check_at: time(const { at("person_check_at") })?,
         notice_state: NoticeState {
-            horizon: Horizon::from_word(&row.get::<_, String>(const { at("horizon") })?),
-            expiring_told: row.get(const { at("expiring_told") })?,
+            refresh_token_end: RefreshTokenEnd::from_word(&row.get::<_, String>(const { at("horizon") })?),
+            last_expiring_step: row.get(const { at("expiring_told") })?,
             at_risk: row.get(const { at("at_risk") })?,
         },
-        news: News::default(),
+        outbox_entries: OutboxEntries::default(),
     })
 }
 
@@ -218,7 +218,7 @@ pub(super) fn unopened(row: &Row<'_>, context: &QueryContext) -> Option<Grant> {
         next: Schedule { due_at: time(const { at("due_at") }), wake_at: time(const { at("wake_at") }) },
         person_check_at: time(const { at("person_check_at") }),
         notice_state: NoticeState::default(),
-        news: News::default(),
+        outbox_entries: OutboxEntries::default(),
     })
 }
 
@@ -264,8 +264,8 @@ pub(super) fn write(
         ":due_at": grant.next.due_at.0,
         ":wake_at": grant.next.wake_at.0,
         ":person_check_at": grant.person_check_at.0,
-        ":horizon": grant.notice_state.horizon.word(),
-        ":expiring_told": grant.notice_state.expiring_told,
+        ":horizon": grant.notice_state.refresh_token_end.word(),
+        ":expiring_told": grant.notice_state.last_expiring_step,
         ":at_risk": grant.notice_state.at_risk,
     };
     let mut change = db.prepare_cached(sql)?;

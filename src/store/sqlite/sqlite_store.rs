@@ -56,8 +56,8 @@ use crate::store::sqlite::list;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::open;
 use crate::store::sqlite::open::StoreLock;
-use crate::store::sqlite::outbox::beside::record_beside;
 use crate::store::sqlite::outbox::changes;
+use crate::store::sqlite::outbox::with_change::record_with_change;
 use crate::store::sqlite::overview;
 use crate::store::sqlite::persons;
 use crate::store::sqlite::queries;
@@ -125,7 +125,7 @@ impl SqliteStore {
     }
 
     /// Runs a change with what it makes true. A damaged outbox must not cost the change.
-    fn write_with_news<T: Send + 'static>(
+    fn write_with_outbox<T: Send + 'static>(
         &self,
         work: impl Fn(&Connection, &QueryContext) -> Result<T, StoreError> + Clone + Send + 'static,
     ) -> StoreFuture<'_, T> {
@@ -206,14 +206,14 @@ impl fmt::Debug for SqliteStore {
 
 impl GrantCommands for SqliteStore {
     fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved> {
-        self.write_with_news(move |db, context| {
+        self.write_with_outbox(move |db, context| {
             let save = || queries::save_consent(db, context, &grant);
             changes::after_consent(db, context, (&grant, Origin::Consent), save)
         })
     }
 
     fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
-        self.write_with_news(move |db, context| {
+        self.write_with_outbox(move |db, context| {
             let save = || persons::save_import(db, context, &grant);
             changes::after_consent(db, context, (&grant, Origin::Import), save)
         })
@@ -224,9 +224,9 @@ impl GrantCommands for SqliteStore {
     }
 
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
-        self.write_with_news(move |db, context| {
+        self.write_with_outbox(move |db, context| {
             let claims = queries::claim_due(db, context, &ask)?;
-            record_beside(db, context, &claims.news)?;
+            record_with_change(db, context, &claims.outbox_entries)?;
             Ok(claims)
         })
     }
@@ -237,10 +237,10 @@ impl GrantCommands for SqliteStore {
 
     fn commit(&self, fence: Fence, grant: Grant) -> StoreFuture<'_, Committed> {
         let grant = Arc::new(grant);
-        self.write_with_news(move |db, context| {
+        self.write_with_outbox(move |db, context| {
             let committed = queries::commit(db, context, fence, &grant)?;
             if committed == Committed::Kept {
-                record_beside(db, context, &grant.news)?;
+                record_with_change(db, context, &grant.outbox_entries)?;
             }
             Ok(committed)
         })

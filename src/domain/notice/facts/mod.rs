@@ -8,13 +8,13 @@ use crate::domain::breaker::Pause;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantStatus;
 use crate::domain::history::HistoryEntry;
-use crate::domain::horizon::ComparedAnswers;
-use crate::domain::horizon::ConsentDates;
-use crate::domain::horizon::NoticeState;
-use crate::domain::notice::News;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::person::Person;
+use crate::domain::refresh_token_end::ComparedAnswers;
+use crate::domain::refresh_token_end::ConsentDates;
+use crate::domain::refresh_token_end::NoticeState;
 use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
@@ -51,11 +51,12 @@ impl Origin {
 #[must_use]
 pub fn after_refresh(before: &Grant, mut after: Grant) -> Grant {
     let (at, was) = (after.last.at, before.notice_state);
-    let mut news = News { outcome: Some(after.last.outcome.as_str()), ..News::default() };
+    let mut outbox_entries =
+        OutboxEntries { outcome: Some(after.last.outcome.as_str()), ..OutboxEntries::default() };
     let mut state = was;
     let renewed = is_success(after.last.outcome);
     if renewed {
-        state.horizon = was.horizon.learn(&ComparedAnswers {
+        state.refresh_token_end = was.refresh_token_end.learn(&ComparedAnswers {
             earlier_at: before.answered_at,
             earlier_end: before.tokens.refresh_token_expires_at,
             later_at: after.answered_at,
@@ -64,31 +65,31 @@ pub fn after_refresh(before: &Grant, mut after: Grant) -> Grant {
         });
         if was.at_risk {
             state.at_risk = false;
-            news.notices.push(recovered(&after.person, before.tokens.expires_at, at));
+            outbox_entries.notices.push(recovered(&after.person, before.tokens.expires_at, at));
         }
         if let Some(notice) = extended(&after, &was, at) {
-            state.expiring_told = None;
-            news.notices.push(notice);
+            state.last_expiring_step = None;
+            outbox_entries.notices.push(notice);
         }
     }
     match (before.status, after.status) {
-        (GrantStatus::Active, GrantStatus::ConsentNeeded) => news.notices.push(needed(&after)),
+        (GrantStatus::Active, GrantStatus::ConsentNeeded) => outbox_entries.notices.push(needed(&after)),
         (GrantStatus::ConsentNeeded, GrantStatus::Active) => {
-            news.notices.push(granted(&after, "renewed by Webex after all"))
+            outbox_entries.notices.push(granted(&after, "renewed by Webex after all"))
         }
         _ => {}
     }
     let failing = after.status == GrantStatus::Active && !renewed;
     if failing && !was.at_risk && Policy::is_at_risk(&after.dates(), at) {
         state.at_risk = true;
-        news.notices.push(at_risk(&after, &after.last.detail, at));
+        outbox_entries.notices.push(at_risk(&after, &after.last.detail, at));
     }
     if is_change(before, &after) {
         let what = format!("refresh.{}", after.last.outcome.as_str());
-        news.history.push(HistoryEntry::new(at, Some(&after.person.id), &what, &after.last.detail));
+        outbox_entries.history.push(HistoryEntry::new(at, Some(&after.person.id), &what, &after.last.detail));
     }
-    news.remember_notices();
-    (after.notice_state, after.news) = (state, news);
+    outbox_entries.add_history_of_notices();
+    (after.notice_state, after.outbox_entries) = (state, outbox_entries);
     after
 }
 
@@ -108,19 +109,20 @@ fn is_change(before: &Grant, after: &Grant) -> bool {
 
 /// The notices of a stored consent. `replaced` is the person's previous grant.
 #[must_use]
-pub fn after_consent(grant: &Grant, replaced: Option<ReplacedGrant>, origin: Origin) -> News {
-    let mut news = News { notices: vec![granted(grant, origin.word())], ..News::default() };
+pub fn after_consent(grant: &Grant, replaced: Option<ReplacedGrant>, origin: Origin) -> OutboxEntries {
+    let mut outbox_entries =
+        OutboxEntries { notices: vec![granted(grant, origin.word())], ..OutboxEntries::default() };
     if let Some(old) = replaced.filter(|old| old.at_risk) {
-        news.notices.push(recovered(&grant.person, old.expires_at, grant.last.at));
+        outbox_entries.notices.push(recovered(&grant.person, old.expires_at, grant.last.at));
     }
-    news.remember_notices();
-    news
+    outbox_entries.add_history_of_notices();
+    outbox_entries
 }
 
 /// The notice that a person's grant was removed.
 #[must_use]
-pub fn forgotten(person: &Person, serial: i64, at: UnixTime) -> News {
-    News::of(Notice::new(NoticeType::PersonForgotten, Some(person), &serial.to_string(), at))
+pub fn forgotten(person: &Person, serial: i64, at: UnixTime) -> OutboxEntries {
+    OutboxEntries::of(Notice::new(NoticeType::PersonForgotten, Some(person), &serial.to_string(), at))
 }
 
 /// The notice that the stored record of a person cannot be decrypted. The pair is the record's serial and version. No token
@@ -135,7 +137,7 @@ pub fn unreadable(person: &Person, (serial, version): (i64, i64), now: UnixTime)
 /// The notice that a consent ends soon, and the new state. `None` if no step is due, or if the notice of the step was created
 /// before.
 #[must_use]
-pub fn expiring(grant: &Grant, now: UnixTime) -> Option<(NoticeState, News)> {
+pub fn expiring(grant: &Grant, now: UnixTime) -> Option<(NoticeState, OutboxEntries)> {
     let ends_at = grant.consent_ends_at()?;
     let dates = ConsentDates { ends_at, answered_at: grant.answered_at };
     let step = grant.notice_state.step_due(&dates, now)?;
@@ -146,8 +148,8 @@ pub fn expiring(grant: &Grant, now: UnixTime) -> Option<(NoticeState, News)> {
     let notice = Notice::new(NoticeType::ConsentExpiring, Some(&grant.person), &version, now)
         .with("days", step)
         .with("consent_ends_at", ends_at.to_string());
-    let state = NoticeState { expiring_told: Some(step), ..grant.notice_state };
-    Some((state, News::of(notice)))
+    let state = NoticeState { last_expiring_step: Some(step), ..grant.notice_state };
+    Some((state, OutboxEntries::of(notice)))
 }
 
 /// The pause in the stored text of a breaker, which [`Breaker::to_text`] wrote. `None` if refreshes do not pause.
@@ -160,13 +162,17 @@ pub fn stored_pause(breaker: &str) -> Option<Pause> {
 /// The notice that a token is at risk while no refresh is tried, and the new state. A token is at risk if its remaining life
 /// is below the survival margin. `None` if the token is not at risk, or if the notice was created before.
 #[must_use]
-pub fn at_risk_without_refresh(grant: &Grant, reason: &str, now: UnixTime) -> Option<(NoticeState, News)> {
+pub fn at_risk_without_refresh(
+    grant: &Grant,
+    reason: &str,
+    now: UnixTime,
+) -> Option<(NoticeState, OutboxEntries)> {
     let is_living = grant.status == GrantStatus::Active;
     if !is_living || grant.notice_state.at_risk || !Policy::is_at_risk(&grant.dates(), now) {
         return None;
     }
     let state = NoticeState { at_risk: true, ..grant.notice_state };
-    Some((state, News::of(at_risk(grant, reason, now))))
+    Some((state, OutboxEntries::of(at_risk(grant, reason, now))))
 }
 
 /// The notice of a change to the stored breaker, if the breaker opened or closed. [`Breaker::to_text`] wrote both texts.

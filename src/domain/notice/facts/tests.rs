@@ -1,7 +1,7 @@
 use super::*;
 use crate::domain::grant::Tokens;
-use crate::domain::horizon::Horizon;
 use crate::domain::person::PersonId;
+use crate::domain::refresh_token_end::RefreshTokenEnd;
 use crate::domain::secret::Secret;
 use crate::domain::verdict::TokenSet;
 use crate::domain::verdict::Verdict;
@@ -39,7 +39,7 @@ fn refreshed(grant: &Grant, verdict: Verdict, at: UnixTime) -> Grant {
 }
 
 fn words(grant: &Grant) -> Vec<&'static str> {
-    grant.news.notices.iter().map(|notice| notice.kind.word()).collect()
+    grant.outbox_entries.notices.iter().map(|notice| notice.kind.word()).collect()
 }
 
 #[test]
@@ -47,33 +47,36 @@ fn a_refused_grant_is_told_once_and_so_is_its_return() {
     let refused = || Verdict::ConsentNeeded("no such grant".to_owned());
     let dead = refreshed(&consented(), refused(), NOW + DAY);
     assert_eq!(words(&dead), ["consent.needed"]);
-    assert_eq!(dead.news.notices[0].data["reason"], "no such grant");
+    assert_eq!(dead.outbox_entries.notices[0].data["reason"], "no such grant");
     let again = refreshed(&dead, refused(), NOW + 30 * DAY);
-    assert!(again.news.notices.is_empty());
+    assert!(again.outbox_entries.notices.is_empty());
     let back = refreshed(&again, Verdict::Renewed(issued(1, 90)), NOW + 60 * DAY);
     assert_eq!(words(&back), ["consent.granted"]);
     let dead_again = refreshed(&back, refused(), NOW + 61 * DAY);
-    assert_ne!(dead_again.news.notices[0].id, dead.news.notices[0].id, "another event");
+    assert_ne!(dead_again.outbox_entries.notices[0].id, dead.outbox_entries.notices[0].id, "another event");
 }
 
 #[test]
 fn a_token_in_its_survival_margin_is_at_risk_until_it_is_renewed_or_consented_again() {
     let fails = || Verdict::Transient("503".to_owned());
     let early = refreshed(&consented(), fails(), NOW + 10 * DAY);
-    assert_eq!((words(&early), early.news.history.len()), (vec![], 1));
+    assert_eq!((words(&early), early.outbox_entries.history.len()), (vec![], 1));
     let late = NOW + 13 * DAY + Duration::from_secs(60);
     let at_risk = refreshed(&early, fails(), late);
     assert_eq!(words(&at_risk), ["token.at_risk"]);
     let still = refreshed(&at_risk, fails(), late + Duration::from_secs(60));
-    assert_eq!((words(&still), still.news.history.len()), (vec![], 0));
+    assert_eq!((words(&still), still.outbox_entries.history.len()), (vec![], 0));
     let back = refreshed(&still, Verdict::Renewed(issued(1, 90)), late + Duration::from_secs(120));
     assert_eq!(words(&back), ["token.recovered"]);
     assert!(!back.notice_state.at_risk);
     let replaced = ReplacedGrant { at_risk: true, expires_at: still.tokens.expires_at };
-    let news = after_consent(&consented(), Some(replaced), Origin::Consent);
-    let kinds: Vec<NoticeType> = news.notices.iter().map(|notice| notice.kind).collect();
+    let outbox_entries = after_consent(&consented(), Some(replaced), Origin::Consent);
+    let kinds: Vec<NoticeType> = outbox_entries.notices.iter().map(|notice| notice.kind).collect();
     assert_eq!(kinds, [NoticeType::ConsentGranted, NoticeType::TokenRecovered]);
-    assert_eq!(news.notices[1].id, back.news.notices[0].id, "a refresh and a consent end the same risk");
+    assert_eq!(
+        outbox_entries.notices[1].id, back.outbox_entries.notices[0].id,
+        "a refresh and a consent end the same risk"
+    );
 }
 
 /// Daily refreshes, for both ways in which Webex may date refresh tokens (webex-api, open question 3).
@@ -85,14 +88,14 @@ fn a_consent_that_counts_down_is_told_five_times_and_one_that_is_renewed_never()
             let now = NOW + DAY * day + Duration::from_secs(u64::from(day) * 37);
             let left = if counts_down { 90 - day } else { 90 };
             grant = refreshed(&grant, Verdict::Renewed(issued(u64::from(day), left)), now);
-            assert!(grant.news.notices.is_empty(), "{:?}", grant.news.notices);
-            if let Some((state, news)) = expiring(&grant, now + Duration::from_secs(600)) {
+            assert!(grant.outbox_entries.notices.is_empty(), "{:?}", grant.outbox_entries.notices);
+            if let Some((state, outbox_entries)) = expiring(&grant, now + Duration::from_secs(600)) {
                 grant.notice_state = state;
-                steps.push(news.notices[0].data["days"].as_u64().unwrap());
+                steps.push(outbox_entries.notices[0].data["days"].as_u64().unwrap());
             }
         }
         assert_eq!(steps, told);
-        assert_eq!(grant.notice_state.horizon == Horizon::Stays, counts_down);
+        assert_eq!(grant.notice_state.refresh_token_end == RefreshTokenEnd::Stays, counts_down);
     }
 }
 
@@ -106,21 +109,23 @@ fn an_end_that_moves_after_all_is_told_as_extended_and_may_come_near_again() {
             grant.notice_state = state;
         }
     }
-    assert_eq!(grant.notice_state.expiring_told, Some(14));
+    assert_eq!(grant.notice_state.last_expiring_step, Some(14));
     let moved = refreshed(&grant, Verdict::Renewed(issued(81, 90)), NOW + 81 * DAY);
     assert_eq!(words(&moved), ["consent.extended"]);
-    assert_eq!(moved.notice_state.expiring_told, None);
+    assert_eq!(moved.notice_state.last_expiring_step, None);
 }
 
 #[test]
 fn routine_refreshes_are_counted_and_changes_are_history() {
     let first = refreshed(&consented(), Verdict::Renewed(issued(1, 90)), NOW + DAY);
-    assert_eq!((first.news.history.len(), first.news.outcome), (0, Some("renewed")));
+    assert_eq!((first.outbox_entries.history.len(), first.outbox_entries.outcome), (0, Some("renewed")));
     let failed = refreshed(&first, Verdict::Transient("no answer".to_owned()), NOW + 2 * DAY);
-    let [entry] = failed.news.history.as_slice() else { panic!("{:?}", failed.news.history) };
+    let [entry] = failed.outbox_entries.history.as_slice() else {
+        panic!("{:?}", failed.outbox_entries.history)
+    };
     assert_eq!((entry.what.as_str(), entry.detail.as_str()), ("refresh.transient", "no answer"));
     let back = refreshed(&failed, Verdict::Renewed(issued(2, 90)), NOW + 2 * DAY);
-    assert_eq!(back.news.history[0].what, "refresh.renewed");
+    assert_eq!(back.outbox_entries.history[0].what, "refresh.renewed");
 }
 
 #[test]

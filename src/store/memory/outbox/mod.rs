@@ -1,23 +1,23 @@
 //! The outbox in memory. It follows the same rules as the one in SQLite.
 
 mod held;
-mod verbs;
+mod outbox_store;
 
 use crate::domain::history::HistoryEntry;
-use crate::domain::notice::News;
 use crate::domain::notice::Notice;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::notice::delivery::DeliveryState;
 use crate::domain::notice::digest;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::outbox::DELIVERY_STEP;
 use crate::store::outbox::Delivery;
-use crate::store::outbox::DeliveryAsk;
 use crate::store::outbox::DeliveryClaim;
+use crate::store::outbox::DeliveryClaimRequest;
 use crate::store::outbox::DeliveryOutcome;
 use crate::store::outbox::KEEP_DONE_DAYS;
-use crate::store::outbox::MOST_DONE;
-use crate::store::outbox::MOST_IN_CHAIN;
+use crate::store::outbox::MAX_CLAIMED_PER_QUEUE;
+use crate::store::outbox::MAX_FINISHED;
 use crate::store::outbox::NoticePage;
 use crate::store::outbox::NoticeRecord;
 use crate::store::outbox::OutboxContext;
@@ -34,7 +34,7 @@ use std::collections::BTreeSet;
 pub(super) struct Outbox {
     pub(super) context: OutboxContext,
     numbers: i64,
-    notices: BTreeMap<i64, Kept>,
+    notices: BTreeMap<i64, StoredNotice>,
     ids: BTreeMap<String, i64>,
     deliveries: BTreeMap<(String, i64), OutboxRow>,
     topics: BTreeMap<String, String>,
@@ -42,7 +42,7 @@ pub(super) struct Outbox {
 }
 
 #[derive(Debug)]
-struct Kept {
+struct StoredNotice {
     notice: Notice,
     held_until: Option<UnixTime>,
     /// The persons that a held digest is about, so that each is counted once.
@@ -99,9 +99,9 @@ impl Outbox {
         }
     }
 
-    fn add(&mut self, notice: &Notice, news: &News) -> bool {
+    fn add(&mut self, notice: &Notice, outbox_entries: &OutboxEntries) -> bool {
         let sinks = self.context.sinks_for(notice);
-        let is_unpublished = || (!news.is_delivered(notice, SUBSCRIBERS)).then(|| notice.clone());
+        let is_unpublished = || (!outbox_entries.is_delivered(notice, SUBSCRIBERS)).then(|| notice.clone());
         if sinks.is_empty() {
             self.context.add_event(is_unpublished, false);
             return false;
@@ -112,7 +112,8 @@ impl Outbox {
         let held_until = digest::is_held(notice).then(|| notice.at + digest::HOLD);
         let next_at = if held_until.is_some() { UnixTime::NEVER } else { notice.at };
         let number = self.insert(notice.clone(), held_until, (&sinks, next_at));
-        for row in self.rows_of(number).filter(|row| news.is_delivered(notice, &row.delivery.sink)) {
+        for row in self.rows_of(number).filter(|row| outbox_entries.is_delivered(notice, &row.delivery.sink))
+        {
             row.done(DeliveryState::Sent, None, notice.at);
         }
         if held_until.is_none() {
@@ -130,7 +131,7 @@ impl Outbox {
         self.numbers += 1;
         let number = self.numbers;
         self.ids.insert(notice.id.clone(), number);
-        self.notices.insert(number, Kept { notice, held_until, persons: BTreeSet::new() });
+        self.notices.insert(number, StoredNotice { notice, held_until, persons: BTreeSet::new() });
         for sink in sinks {
             self.deliveries.insert((sink.clone(), number), OutboxRow::waiting(sink, next_at));
         }
@@ -141,8 +142,8 @@ impl Outbox {
         self.deliveries.iter_mut().filter(move |((_, of), _)| *of == number).map(|(_, row)| row)
     }
 
-    fn chain_of(&self, number: i64) -> Option<String> {
-        self.notices.get(&number).map(|kept| kept.notice.chain())
+    fn queue_of(&self, number: i64) -> Option<String> {
+        self.notices.get(&number).map(|stored| stored.notice.queue())
     }
 
     /// The waiting deliveries to a sink, in the order of their numbers.
@@ -151,7 +152,7 @@ impl Outbox {
         self.deliveries.range(from).filter(|(_, row)| row.waits()).map(|((_, number), row)| (*number, row))
     }
 
-    fn claim(&mut self, ask: &DeliveryAsk) -> Vec<DeliveryClaim> {
+    fn claim(&mut self, ask: &DeliveryClaimRequest) -> Vec<DeliveryClaim> {
         let is_due = |row: &OutboxRow| {
             let may_be_tried = !row.postponed || row.next_at <= ask.now;
             row.next_at <= ask.due_by && row.next_at < UnixTime::NEVER && may_be_tried
@@ -164,20 +165,20 @@ impl Outbox {
             .map(|(number, row)| (if is_probe { row.attempt } else { row.next_at.0 }, number))
             .collect();
         due.sort_unstable();
-        let (mut chains, mut claims) = (BTreeSet::new(), Vec::new());
+        let (mut queues, mut claims) = (BTreeSet::new(), Vec::new());
         for (_, number) in &due {
             let number = *number;
-            let Some(chain) = self.chain_of(number).filter(|chain| !chains.contains(chain)) else { continue };
-            if chains.len() >= ask.chains {
+            let Some(queue) = self.queue_of(number).filter(|queue| !queues.contains(queue)) else { continue };
+            if queues.len() >= ask.queues {
                 break;
             }
-            let is_of_chain = |other: &i64| self.chain_of(*other).as_ref() == Some(&chain);
-            let last = due.iter().map(|(_, other)| *other).filter(is_of_chain).max().unwrap_or(number);
+            let is_of_queue = |other: &i64| self.queue_of(*other).as_ref() == Some(&queue);
+            let last = due.iter().map(|(_, other)| *other).filter(is_of_queue).max().unwrap_or(number);
             let rows: Vec<i64> = self
                 .waiting_for(&ask.sink)
                 .map(|(other, _)| other)
-                .filter(|other| *other <= last && is_of_chain(other))
-                .take(MOST_IN_CHAIN)
+                .filter(|other| *other <= last && is_of_queue(other))
+                .take(MAX_CLAIMED_PER_QUEUE)
                 .collect();
             let is_free = |number: &i64| self.is_free(ask, *number);
             if !rows.iter().all(is_free) {
@@ -187,33 +188,33 @@ impl Outbox {
                 |number: &i64| self.deliveries.get(&(ask.sink.clone(), *number)).map(|row| row.next_at);
             let first = rows.iter().filter_map(next_at).min();
             if let Some(first) = first.filter(|first| *first > ask.due_by) {
-                self.wait_behind(ask, &chain, first);
+                self.wait_behind(ask, &queue, first);
             } else {
-                chains.insert(chain);
+                queues.insert(queue);
                 claims.extend(rows.into_iter().filter_map(|number| self.claim_one(ask, number)));
             }
         }
         claims
     }
 
-    /// Postpones the due deliveries of a long chain to `first`. The deliveries before them fill a whole claim, and none of
+    /// Postpones the due deliveries of a long queue to `first`. The deliveries before them fill a whole claim, and none of
     /// those is due before `first`.
-    fn wait_behind(&mut self, ask: &DeliveryAsk, chain: &str, first: UnixTime) {
+    fn wait_behind(&mut self, ask: &DeliveryClaimRequest, queue: &str, first: UnixTime) {
         let notices = &self.notices;
         for ((sink, number), row) in &mut self.deliveries {
-            let is_of_chain = notices.get(number).is_some_and(|kept| kept.notice.chain() == chain);
-            if *sink == ask.sink && is_of_chain && row.waits() && !row.claimed && row.next_at <= ask.due_by {
+            let is_of_queue = notices.get(number).is_some_and(|stored| stored.notice.queue() == queue);
+            if *sink == ask.sink && is_of_queue && row.waits() && !row.claimed && row.next_at <= ask.due_by {
                 row.next_at = first;
             }
         }
     }
 
-    fn is_free(&self, ask: &DeliveryAsk, number: i64) -> bool {
+    fn is_free(&self, ask: &DeliveryClaimRequest, number: i64) -> bool {
         let row = self.deliveries.get(&(ask.sink.clone(), number));
         row.is_some_and(|row| row.next_at < UnixTime::NEVER && (!row.claimed || row.next_at <= ask.now))
     }
 
-    fn claim_one(&mut self, ask: &DeliveryAsk, number: i64) -> Option<DeliveryClaim> {
+    fn claim_one(&mut self, ask: &DeliveryClaimRequest, number: i64) -> Option<DeliveryClaim> {
         let notice = self.notices.get(&number)?.notice.clone();
         let row = self.deliveries.get_mut(&(ask.sink.clone(), number))?;
         let (planned_at, tries) = (row.planned_at, row.delivery.tries);
@@ -237,7 +238,7 @@ impl Outbox {
                 DeliveryOutcome::GivenUp { why } => {
                     row.done(DeliveryState::GivenUp, Some(why.clone()), now);
                     history.extend(
-                        self.notices.get(&number).map(|kept| given_up(&kept.notice, (sink, &why), now)),
+                        self.notices.get(&number).map(|stored| given_up(&stored.notice, (sink, &why), now)),
                     );
                 }
                 DeliveryOutcome::Released => (row.claimed, row.next_at) = (false, now),
@@ -256,19 +257,19 @@ impl Outbox {
 
     fn next(&self, sink: &str) -> Option<UnixTime> {
         let waiting = self.waiting_for(sink).map(|(_, row)| row.next_at).filter(|at| *at < UnixTime::NEVER);
-        waiting.chain(self.notices.values().filter_map(|kept| kept.held_until)).min()
+        waiting.chain(self.notices.values().filter_map(|stored| stored.held_until)).min()
     }
 
     fn list(&self, page: NoticePage) -> Vec<NoticeRecord> {
         let before = page.before.unwrap_or(i64::MAX);
-        let record = |(number, kept): (&i64, &Kept)| {
+        let record = |(number, stored): (&i64, &StoredNotice)| {
             let rows = self.deliveries.iter().filter(|((_, of), _)| of == number);
-            let shown = |row: &OutboxRow| {
+            let observed = |row: &OutboxRow| {
                 let next_at = Some(row.next_at).filter(|at| row.waits() && *at != UnixTime::NEVER);
                 Delivery { next_at, ..row.delivery.clone() }
             };
-            let deliveries = rows.map(|(_, row)| shown(row)).collect();
-            NoticeRecord { number: *number, notice: kept.notice.clone(), deliveries }
+            let deliveries = rows.map(|(_, row)| observed(row)).collect();
+            NoticeRecord { number: *number, notice: stored.notice.clone(), deliveries }
         };
         let has_failed = |delivery: &Delivery| match delivery.state {
             DeliveryState::GivenUp => true,
@@ -309,7 +310,7 @@ impl Outbox {
                 DeliveryState::Waiting => {
                     count.waiting += 1;
                     count.failing += u64::from(row.delivery.why.is_some());
-                    let at = self.notices.get(number).map(|kept| kept.notice.at);
+                    let at = self.notices.get(number).map(|stored| stored.notice.at);
                     count.oldest_waiting = count.oldest_waiting.or(at);
                 }
                 DeliveryState::GivenUp => count.given_up += 1,
@@ -329,7 +330,7 @@ impl Outbox {
             row.done(DeliveryState::Outdated, Some("this sink is no longer set".to_owned()), now);
         }
         let old = now - std::time::Duration::from_secs(86_400) * KEEP_DONE_DAYS;
-        let (last, most) = (self.numbers, i64::try_from(MOST_DONE).unwrap_or(i64::MAX));
+        let (last, most) = (self.numbers, i64::try_from(MAX_FINISHED).unwrap_or(i64::MAX));
         let recently = now - PERSON_MESSAGE_INTERVAL;
         let is_recent = |row: &OutboxRow| {
             let sent = row.delivery.sink == PEOPLE_SINK && row.delivery.state == DeliveryState::Sent;
@@ -337,13 +338,13 @@ impl Outbox {
         };
         let needed = self.deliveries.iter().filter(|(_, row)| row.waits() || is_recent(row));
         let needed: BTreeSet<i64> = needed.map(|((_, number), _)| *number).collect();
-        self.notices.retain(|number, kept| {
-            let expendable = kept.notice.at < old || *number <= last - most;
-            !expendable || kept.held_until.is_some() || needed.contains(number)
+        self.notices.retain(|number, stored| {
+            let expendable = stored.notice.at < old || *number <= last - most;
+            !expendable || stored.held_until.is_some() || needed.contains(number)
         });
-        let kept = &self.notices;
-        self.ids.retain(|_, number| kept.contains_key(number));
-        self.deliveries.retain(|(_, number), _| kept.contains_key(number));
+        let stored = &self.notices;
+        self.ids.retain(|_, number| stored.contains_key(number));
+        self.deliveries.retain(|(_, number), _| stored.contains_key(number));
         ended == DELIVERY_STEP
     }
 }

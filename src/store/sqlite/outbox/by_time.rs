@@ -4,7 +4,7 @@
 use rusqlite::Connection;
 use rusqlite::params;
 
-use crate::domain::notice::News;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::notice::facts;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
@@ -14,7 +14,7 @@ use crate::store::sqlite::outbox::record::record;
 use crate::store::sqlite::queries;
 
 /// Persons who may need a `consent.expiring`. The `CASE` computes the smallest step that has been reached.
-/// [`crate::domain::horizon::NoticeState::step_due`] makes the decision.
+/// [`crate::domain::refresh_token_end::NoticeState::step_due`] makes the decision.
 const CANDIDATES: &str = "SELECT person_id FROM grants INDEXED BY grants_ending \
      WHERE integration = ?1 AND standing = 'alive' AND refresh_token_expires_at <= ?2 + 30 * 86400000 \
      AND claim_owner IS NULL AND (horizon = 'stays' OR answered_at <= ?2 - 7 * 86400000) \
@@ -47,7 +47,7 @@ fn candidates(
     Ok(persons)
 }
 
-pub(super) fn tell_expiring(
+pub(super) fn add_expiring_notice(
     db: &Connection,
     context: &QueryContext,
     person: &PersonId,
@@ -57,12 +57,13 @@ pub(super) fn tell_expiring(
         return Ok(false);
     };
     // The notice about a record that cannot be decrypted is created when its refresh is due.
-    let Some((state, news)) = found.grant.ok().and_then(|grant| facts::expiring(&grant, now)) else {
+    let Some((state, outbox_entries)) = found.grant.ok().and_then(|grant| facts::expiring(&grant, now))
+    else {
         return Ok(false);
     };
     let sql = "UPDATE OR FAIL grants SET expiring_told = ?2 WHERE serial = ?1";
-    db.prepare_cached(sql)?.execute(params![found.fence.serial, state.expiring_told])?;
-    record(db, context, &news)?;
+    db.prepare_cached(sql)?.execute(params![found.fence.serial, state.last_expiring_step])?;
+    record(db, context, &outbox_entries)?;
     Ok(true)
 }
 
@@ -82,7 +83,7 @@ pub(super) fn at_risk_candidates(
     candidates(db, context, AT_RISK, (now, limit))
 }
 
-pub(super) fn tell_at_risk(
+pub(super) fn add_at_risk_notices(
     db: &Connection,
     context: &QueryContext,
     (persons, reason): (&[PersonId], &str),
@@ -92,20 +93,20 @@ pub(super) fn tell_at_risk(
     for person in persons {
         let found = queries::one(db, context, person)?.filter(|found| !found.claimed);
         let Some(found) = found else { continue };
-        let news = match found.grant {
+        let outbox_entries = match found.grant {
             Ok(grant) => {
                 let risk = facts::at_risk_without_refresh(&grant, reason, now);
-                let Some((state, news)) = risk else { continue };
+                let Some((state, outbox_entries)) = risk else { continue };
                 let sql = "UPDATE OR FAIL grants SET at_risk = ?2 WHERE serial = ?1";
                 db.prepare_cached(sql)?.execute(params![found.fence.serial, state.at_risk])?;
-                news
+                outbox_entries
             }
             // A record that cannot be decrypted is postponed. Otherwise it would remain a candidate for ever.
             Err(_) => queries::postpone_unreadable(db, context, person, found.fence, now)?
-                .map(News::of)
+                .map(OutboxEntries::of)
                 .unwrap_or_default(),
         };
-        record(db, context, &news)?;
+        record(db, context, &outbox_entries)?;
         changed += 1;
     }
     Ok(changed)

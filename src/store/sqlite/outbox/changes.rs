@@ -5,9 +5,9 @@ use rusqlite::OptionalExtension;
 use rusqlite::params;
 
 use crate::domain::grant::Grant;
-use crate::domain::notice::News;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::notice::facts;
 use crate::domain::notice::facts::Origin;
 use crate::domain::notice::facts::ReplacedGrant;
@@ -18,7 +18,7 @@ use crate::store::Saved;
 use crate::store::StoreError;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::meta;
-use crate::store::sqlite::outbox::beside::record_beside;
+use crate::store::sqlite::outbox::with_change::record_with_change;
 use crate::store::sqlite::search_index;
 
 /// Runs `work`, which stores a consent, and records the notices of the consent.
@@ -37,7 +37,7 @@ pub(in crate::store::sqlite) fn after_consent(
         .optional()?;
     let saved = work()?;
     if matches!(saved, Saved::New | Saved::Replaced) {
-        record_beside(db, context, &facts::after_consent(grant, replaced, origin))?;
+        record_with_change(db, context, &facts::after_consent(grant, replaced, origin))?;
     }
     Ok(saved)
 }
@@ -52,7 +52,7 @@ pub(in crate::store::sqlite) fn after_removal(
     let (known, now) = (search_index::find_person(db, context, person)?, context.outbox.now());
     let gone = work()?;
     if let (true, Some(known), Some(now)) = (gone, known, now) {
-        record_beside(db, context, &facts::forgotten(&known.person, known.serial, now))?;
+        record_with_change(db, context, &facts::forgotten(&known.person, known.serial, now))?;
     }
     Ok(gone)
 }
@@ -66,7 +66,7 @@ pub(in crate::store::sqlite) fn after_key(
 ) -> Result<bool, StoreError> {
     if let Some(now) = context.outbox.now().filter(|_| done) {
         let notice = Notice::new(kind, None, id, now).with("name", name);
-        record_beside(db, context, &News::of(notice))?;
+        record_with_change(db, context, &OutboxEntries::of(notice))?;
     }
     Ok(done)
 }
@@ -81,7 +81,7 @@ pub(in crate::store::sqlite) fn after_breaker(
     let Some(now) = context.outbox.now().filter(|_| note == MetaKey::Breaker) else { return Ok(()) };
     let before = meta::get_meta(db, context, note)?;
     if let Some(notice) = facts::breaker_turned(before.as_deref(), text, now) {
-        record_beside(db, context, &News::of(notice))?;
+        record_with_change(db, context, &OutboxEntries::of(notice))?;
     }
     Ok(())
 }

@@ -10,17 +10,17 @@ use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::StoreError;
 use crate::store::outbox::DELIVERY_STEP;
-use crate::store::outbox::DeliveryAsk;
 use crate::store::outbox::DeliveryClaim;
+use crate::store::outbox::DeliveryClaimRequest;
 use crate::store::outbox::DeliveryOutcome;
-use crate::store::outbox::MOST_IN_CHAIN;
+use crate::store::outbox::MAX_CLAIMED_PER_QUEUE;
 use crate::store::outbox::SettledDelivery;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::outbox::held;
 use crate::store::sqlite::outbox::listing;
 use crate::store::sqlite::outbox::record;
 
-/// A waiting delivery of a chain.
+/// A waiting delivery of a queue.
 struct Waiting {
     number: i64,
     attempt: i64,
@@ -30,32 +30,32 @@ struct Waiting {
     planned_at: UnixTime,
 }
 
-/// What can be claimed: the waiting deliveries of each chain, and the chains that must wait for an earlier delivery of theirs.
+/// What can be claimed: the waiting deliveries of each queue, and the queues that must wait for an earlier delivery of theirs.
 #[derive(Default)]
 struct Claimable {
-    chains: Vec<Vec<Waiting>>,
+    queues: Vec<Vec<Waiting>>,
     behind: Vec<(String, UnixTime)>,
 }
 
 pub(in crate::store::sqlite) fn claim(
     db: &Connection,
-    ask: &DeliveryAsk,
+    ask: &DeliveryClaimRequest,
 ) -> Result<Vec<DeliveryClaim>, StoreError> {
     let found = claimable(db, ask)?;
-    for (chain, first) in found.behind {
-        wait_behind(db, ask, &chain, first)?;
+    for (queue, first) in found.behind {
+        wait_behind(db, ask, &queue, first)?;
     }
     let mut claims = Vec::new();
-    for row in found.chains.iter().flatten() {
+    for row in found.queues.iter().flatten() {
         claims.extend(claim_one(db, ask, row)?);
     }
     Ok(claims)
 }
 
-/// Reads due deliveries until it has found enough chains without a valid claim. It looks at each chain once and passes over
-/// its further deliveries, so that a long chain takes the place of no other. The cost does not depend on the number of chains
+/// Reads due deliveries until it has found enough queues without a valid claim. It looks at each queue once and passes over
+/// its further deliveries, so that a long queue takes the place of no other. The cost does not depend on the number of queues
 /// that wait.
-fn claimable(db: &Connection, ask: &DeliveryAsk) -> Result<Claimable, StoreError> {
+fn claimable(db: &Connection, ask: &DeliveryClaimRequest) -> Result<Claimable, StoreError> {
     // A probe takes the notice with the fewest attempts, so that one notice that the sink never accepts is not the only probe.
     let order = if ask.due_by == UnixTime::NEVER { "attempt" } else { "next_at" };
     let sql = format!(
@@ -65,37 +65,41 @@ fn claimable(db: &Connection, ask: &DeliveryAsk) -> Result<Claimable, StoreError
     let mut query = db.prepare_cached(&sql)?;
     let mut due = query.query(params![ask.sink, ask.due_by.0, UnixTime::NEVER.0, ask.now.0])?;
     let (mut found, mut seen) = (Claimable::default(), HashSet::new());
-    while found.chains.len() < ask.chains
+    while found.queues.len() < ask.queues
         && let Some(row) = due.next()?
     {
-        let chain: String = row.get(0)?;
-        if !seen.insert(chain.clone()) {
+        let queue: String = row.get(0)?;
+        if !seen.insert(queue.clone()) {
             continue;
         }
-        let rows = chain_that_is_due(db, ask, &chain)?;
+        let rows = queue_that_is_due(db, ask, &queue)?;
         let is_free =
             |row: &Waiting| row.next_at < UnixTime::NEVER && (!row.claimed || row.next_at <= ask.now);
         if !rows.iter().all(is_free) {
             continue;
         }
         match rows.iter().map(|row| row.next_at).min().filter(|first| *first > ask.due_by) {
-            Some(first) => found.behind.push((chain, first)),
-            None => found.chains.push(rows),
+            Some(first) => found.behind.push((queue, first)),
+            None => found.queues.push(rows),
         }
     }
     Ok(found)
 }
 
-/// The due deliveries of a chain and all waiting ones before them, because a later notice is never sent before an earlier one.
-fn chain_that_is_due(db: &Connection, ask: &DeliveryAsk, chain: &str) -> Result<Vec<Waiting>, StoreError> {
+/// The due deliveries of a queue and all waiting ones before them, because a later notice is never sent before an earlier one.
+fn queue_that_is_due(
+    db: &Connection,
+    ask: &DeliveryClaimRequest,
+    queue: &str,
+) -> Result<Vec<Waiting>, StoreError> {
     let sql = "SELECT notice, attempt, tries, claimed, next_at, planned_at FROM deliveries INDEXED BY deliveries_chain \
          WHERE sink = ?1 AND chain = ?2 AND state = 'waiting' AND notice <= (SELECT max(notice) FROM deliveries \
          INDEXED BY deliveries_chain WHERE sink = ?1 AND chain = ?2 AND state = 'waiting' AND next_at <= ?3 \
          AND next_at < ?5 AND (postponed = 0 OR next_at <= ?6)) ORDER BY notice LIMIT ?4";
-    let most = i64::try_from(MOST_IN_CHAIN).unwrap_or(i64::MAX);
+    let most = i64::try_from(MAX_CLAIMED_PER_QUEUE).unwrap_or(i64::MAX);
     let mut query = db.prepare_cached(sql)?;
     let rows = query.query_map(
-        params![ask.sink, chain, ask.due_by.0, most, UnixTime::NEVER.0, ask.now.0],
+        params![ask.sink, queue, ask.due_by.0, most, UnixTime::NEVER.0, ask.now.0],
         |row| {
             Ok(Waiting {
                 number: row.get(0)?,
@@ -110,16 +114,25 @@ fn chain_that_is_due(db: &Connection, ask: &DeliveryAsk, chain: &str) -> Result<
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Postpones the due deliveries of a long chain to `first`. The deliveries before them fill a whole claim, and none of those
+/// Postpones the due deliveries of a long queue to `first`. The deliveries before them fill a whole claim, and none of those
 /// is due before `first`.
-fn wait_behind(db: &Connection, ask: &DeliveryAsk, chain: &str, first: UnixTime) -> Result<(), StoreError> {
+fn wait_behind(
+    db: &Connection,
+    ask: &DeliveryClaimRequest,
+    queue: &str,
+    first: UnixTime,
+) -> Result<(), StoreError> {
     let sql = "UPDATE deliveries SET next_at = ?4 WHERE sink = ?1 AND chain = ?2 AND state = 'waiting' AND claimed = 0 \
          AND next_at <= ?3";
-    db.prepare_cached(sql)?.execute(params![ask.sink, chain, ask.due_by.0, first.0])?;
+    db.prepare_cached(sql)?.execute(params![ask.sink, queue, ask.due_by.0, first.0])?;
     Ok(())
 }
 
-fn claim_one(db: &Connection, ask: &DeliveryAsk, row: &Waiting) -> Result<Option<DeliveryClaim>, StoreError> {
+fn claim_one(
+    db: &Connection,
+    ask: &DeliveryClaimRequest,
+    row: &Waiting,
+) -> Result<Option<DeliveryClaim>, StoreError> {
     let sql = "UPDATE deliveries SET attempt = attempt + 1, claimed = 1, next_at = ?3 WHERE sink = ?1 AND notice = ?2";
     db.prepare_cached(sql)?.execute(params![ask.sink, row.number, ask.lease_end.0])?;
     let Some(notice) = listing::notice(db, row.number)? else {
@@ -195,7 +208,7 @@ fn remember_given_up(
     record::remember(db, &HistoryEntry::new(now, person, "notice.given_up", &detail))
 }
 
-pub(super) fn pull_forward(db: &Connection, sink: &str, now: UnixTime) -> Result<bool, StoreError> {
+pub(super) fn make_all_due(db: &Connection, sink: &str, now: UnixTime) -> Result<bool, StoreError> {
     let sql = "UPDATE deliveries SET next_at = ?2 WHERE sink = ?1 AND notice IN (SELECT notice FROM deliveries \
          INDEXED BY deliveries_due WHERE sink = ?1 AND state = 'waiting' AND next_at > ?2 AND next_at < ?3 \
          AND claimed = 0 AND postponed = 0 ORDER BY next_at, notice LIMIT ?4)";
@@ -234,7 +247,7 @@ pub(super) fn resend(
 ) -> Result<Option<usize>, StoreError> {
     let Some((number, notice)) = listing::by_id(db, id)? else { return Ok(None) };
     let sinks = context.outbox.sinks_for(&notice);
-    record::deliver_to(db, number, &notice.chain(), &sinks, now)?;
+    record::deliver_to(db, number, &notice.queue(), &sinks, now)?;
     let sql = "UPDATE deliveries SET state = 'waiting', tries = 0, claimed = 0, next_at = ?2, planned_at = ?2, postponed = 0, done_at = NULL, why = NULL \
          WHERE notice = ?1 AND state <> 'waiting' AND sink IN (SELECT value FROM json_each(?3))";
     let sinks = serde_json::to_string(&sinks).unwrap_or_default();
@@ -246,7 +259,7 @@ pub(super) fn resend(
     held::end_hold(db, context, (number, false))?;
     let sql = "SELECT count(*) FROM deliveries WHERE notice = ?1 AND state = 'waiting' \
          AND sink IN (SELECT value FROM json_each(?2))";
-    let told: i64 = db.prepare_cached(sql)?.query_row(params![number, sinks], |row| row.get(0))?;
+    let waiting: i64 = db.prepare_cached(sql)?.query_row(params![number, sinks], |row| row.get(0))?;
     context.outbox.changed();
-    Ok(Some(usize::try_from(told).unwrap_or(0)))
+    Ok(Some(usize::try_from(waiting).unwrap_or(0)))
 }

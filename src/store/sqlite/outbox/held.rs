@@ -26,7 +26,7 @@ pub(super) fn release(db: &Connection, context: &QueryContext, now: UnixTime) ->
     }
     let open = open_digest(db, kind)?;
     if open.is_some() || has_many(db, kind)? {
-        fold(db, context, kind, open, now)?;
+        merge_into_digest(db, context, kind, open, now)?;
     } else {
         release_due(db, context, kind, now)?;
     }
@@ -38,9 +38,9 @@ fn has_many(db: &Connection, kind: NoticeType) -> Result<bool, StoreError> {
     let sql = "SELECT count(DISTINCT person_id) FROM (SELECT person_id FROM notices INDEXED BY notices_held \
          WHERE type = ?1 AND held_until IS NOT NULL ORDER BY number LIMIT ?2)";
     // Several notices of the same person may be held.
-    let reach = i64::try_from(digest::MOST_SINGLE * 4).unwrap_or(i64::MAX);
+    let reach = i64::try_from(digest::MAX_SEPARATE_PERSONS * 4).unwrap_or(i64::MAX);
     let persons: i64 = db.prepare_cached(sql)?.query_row(params![kind.word(), reach], |row| row.get(0))?;
-    Ok(usize::try_from(persons).unwrap_or(0) > digest::MOST_SINGLE)
+    Ok(usize::try_from(persons).unwrap_or(0) > digest::MAX_SEPARATE_PERSONS)
 }
 
 /// Makes the held notices of this type due whose time is over.
@@ -51,7 +51,7 @@ fn release_due(
     now: UnixTime,
 ) -> Result<(), StoreError> {
     for number in held(db, kind, now)? {
-        free(db, context, (number, false), now)?;
+        make_due(db, context, (number, false), now)?;
     }
     Ok(())
 }
@@ -59,14 +59,14 @@ fn release_due(
 fn held(db: &Connection, kind: NoticeType, until: UnixTime) -> Result<Vec<i64>, StoreError> {
     let sql = "SELECT number FROM notices INDEXED BY notices_held WHERE type = ?1 AND held_until IS NOT NULL \
          AND held_until <= ?2 ORDER BY number LIMIT ?3";
-    let step = i64::try_from(digest::FOLD_STEP).unwrap_or(i64::MAX);
+    let step = i64::try_from(digest::MERGE_BATCH).unwrap_or(i64::MAX);
     let mut query = db.prepare_cached(sql)?;
     let rows = query.query_map(params![kind.word(), until.0, step], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 /// Makes a held notice due. `is_in_digest`: operators get a digest in its place.
-fn free(
+fn make_due(
     db: &Connection,
     context: &QueryContext,
     (number, is_in_digest): (i64, bool),
@@ -100,8 +100,8 @@ fn open_digest(db: &Connection, kind: NoticeType) -> Result<Option<i64>, StoreEr
     Ok(db.prepare_cached(sql)?.query_row([kind.word()], |row| row.get(0)).optional()?)
 }
 
-/// Moves held notices into a digest, at most [`digest::FOLD_STEP`] of them. Their deliveries to persons remain.
-fn fold(
+/// Moves held notices into a digest, at most [`digest::MERGE_BATCH`] of them. Their deliveries to persons remain.
+fn merge_into_digest(
     db: &Connection,
     context: &QueryContext,
     kind: NoticeType,
@@ -121,7 +121,7 @@ fn fold(
         persons += db.prepare_cached(sql)?.execute(params![number, joined])?;
         let sql = "DELETE FROM deliveries WHERE notice = ?1 AND sink <> ?2";
         db.prepare_cached(sql)?.execute(params![joined, PEOPLE_SINK])?;
-        free(db, context, (*joined, true), now)?;
+        make_due(db, context, (*joined, true), now)?;
         let sql = "DELETE FROM notices WHERE number = ?1 AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = ?1)";
         db.prepare_cached(sql)?.execute([joined])?;
     }
@@ -145,6 +145,6 @@ fn begin(
     let number = record::insert(db, &digest, Some(now + digest::HOLD))?;
     let number =
         number.ok_or_else(|| StoreError::Failed("a digest of these notices already exists".to_owned()))?;
-    record::deliver_to(db, number, &digest.chain(), &context.outbox.sinks_for(&digest), UnixTime::NEVER)?;
+    record::deliver_to(db, number, &digest.queue(), &context.outbox.sinks_for(&digest), UnixTime::NEVER)?;
     Ok(number)
 }

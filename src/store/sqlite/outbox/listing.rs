@@ -16,7 +16,7 @@ use crate::store::StoreError;
 use crate::store::outbox::DELIVERY_STEP;
 use crate::store::outbox::Delivery;
 use crate::store::outbox::KEEP_DONE_DAYS;
-use crate::store::outbox::MOST_DONE;
+use crate::store::outbox::MAX_FINISHED;
 use crate::store::outbox::NoticePage;
 use crate::store::outbox::NoticeRecord;
 use crate::store::outbox::PEOPLE_SINK;
@@ -117,7 +117,7 @@ pub(super) fn counts(db: &Connection) -> Result<Vec<SinkCounts>, StoreError> {
 pub(super) fn prune(db: &Connection, context: &QueryContext, now: UnixTime) -> Result<bool, StoreError> {
     let ended = end_unset(db, context, now)?;
     let old = now.0.saturating_sub(i64::from(KEEP_DONE_DAYS) * 86_400_000);
-    let most = i64::try_from(MOST_DONE).unwrap_or(i64::MAX);
+    let most = i64::try_from(MAX_FINISHED).unwrap_or(i64::MAX);
     let sql = "SELECT number FROM notices WHERE (at < ?1 OR number <= (SELECT max(number) FROM notices) - ?2) \
          AND held_until IS NULL AND NOT EXISTS (SELECT 1 FROM deliveries WHERE notice = number AND (state = 'waiting' OR \
          sink = ?4 AND state = 'sent' AND done_at > ?5)) ORDER BY number LIMIT ?3";

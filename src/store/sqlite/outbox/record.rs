@@ -5,10 +5,10 @@ use rusqlite::OptionalExtension;
 use rusqlite::params;
 
 use crate::domain::history::HistoryEntry;
-use crate::domain::history::MOST_FOR_ONE_PERSON;
+use crate::domain::history::MAX_ENTRIES_PER_PERSON;
 use crate::domain::history::day_of;
-use crate::domain::notice::News;
 use crate::domain::notice::Notice;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::notice::digest;
 use crate::domain::person::Email;
 use crate::domain::person::PersonId;
@@ -21,32 +21,32 @@ use crate::store::sqlite::context::QueryContext;
 pub(in crate::store::sqlite) fn record(
     db: &Connection,
     context: &QueryContext,
-    news: &News,
+    outbox_entries: &OutboxEntries,
 ) -> Result<usize, StoreError> {
-    let mut told = 0;
-    for notice in &news.notices {
-        told += usize::from(add(db, context, (notice, news))?);
+    let mut added = 0;
+    for notice in &outbox_entries.notices {
+        added += usize::from(add(db, context, (notice, outbox_entries))?);
     }
-    for entry in &news.history {
+    for entry in &outbox_entries.history {
         remember(db, entry)?;
     }
-    if let Some(outcome) = news.outcome.filter(|_| news.history.is_empty()) {
+    if let Some(outcome) = outbox_entries.outcome.filter(|_| outbox_entries.history.is_empty()) {
         count(db, outcome, context.outbox.now())?;
     }
-    if told > 0 {
+    if added > 0 {
         context.outbox.changed();
     }
-    Ok(told)
+    Ok(added)
 }
 
 /// Writes a notice and its delivery to each sink. Returns `false` if the notice exists already or no sink gets it.
 fn add(
     db: &Connection,
     context: &QueryContext,
-    (notice, news): (&Notice, &News),
+    (notice, outbox_entries): (&Notice, &OutboxEntries),
 ) -> Result<bool, StoreError> {
     let sinks = context.outbox.sinks_for(notice);
-    let is_unpublished = || (!news.is_delivered(notice, SUBSCRIBERS)).then(|| notice.clone());
+    let is_unpublished = || (!outbox_entries.is_delivered(notice, SUBSCRIBERS)).then(|| notice.clone());
     if sinks.is_empty() {
         context.outbox.add_event(is_unpublished, false);
         return Ok(false);
@@ -54,9 +54,9 @@ fn add(
     let held_until = digest::is_held(notice).then(|| notice.at + digest::HOLD);
     let Some(number) = insert(db, notice, held_until)? else { return Ok(false) };
     let next_at = if held_until.is_some() { UnixTime::NEVER } else { notice.at };
-    deliver_to(db, number, &notice.chain(), &sinks, next_at)?;
+    deliver_to(db, number, &notice.queue(), &sinks, next_at)?;
     let sql = "UPDATE deliveries SET state = 'sent', done_at = ?3 WHERE sink = ?1 AND notice = ?2";
-    for sink in sinks.iter().filter(|sink| news.is_delivered(notice, sink)) {
+    for sink in sinks.iter().filter(|sink| outbox_entries.is_delivered(notice, sink)) {
         db.prepare_cached(sql)?.execute(params![sink, number, notice.at.0])?;
     }
     if held_until.is_none() {
@@ -94,7 +94,7 @@ pub(super) fn data_of(notice: &Notice) -> String {
 pub(super) fn deliver_to(
     db: &Connection,
     number: i64,
-    chain: &str,
+    queue: &str,
     sinks: &[String],
     next_at: UnixTime,
 ) -> Result<(), StoreError> {
@@ -102,7 +102,7 @@ pub(super) fn deliver_to(
          VALUES (?1, ?2, ?3, 'waiting', 0, 0, 0, ?4, ?4) ON CONFLICT (sink, notice) DO NOTHING";
     let mut insert = db.prepare_cached(sql)?;
     for sink in sinks {
-        insert.execute(params![sink, number, chain, next_at.0])?;
+        insert.execute(params![sink, number, queue, next_at.0])?;
     }
     Ok(())
 }
@@ -115,7 +115,7 @@ pub(super) fn remember(db: &Connection, entry: &HistoryEntry) -> Result<(), Stor
     if let Some(person) = person {
         let sql = "DELETE FROM history WHERE person_id = ?1 AND number <= (SELECT number FROM history \
              WHERE person_id = ?1 ORDER BY number DESC LIMIT 1 OFFSET ?2)";
-        let most = i64::try_from(MOST_FOR_ONE_PERSON).unwrap_or(i64::MAX);
+        let most = i64::try_from(MAX_ENTRIES_PER_PERSON).unwrap_or(i64::MAX);
         db.prepare_cached(sql)?.execute(params![person, most])?;
     }
     Ok(())
@@ -136,18 +136,18 @@ pub(super) fn topic(db: &Connection, topic: &str) -> Result<Option<String>, Stor
     Ok(db.prepare_cached(sql)?.query_row([format!("told {topic}")], |row| row.get(0)).optional()?)
 }
 
-pub(super) fn tell_once(
+pub(super) fn add_once(
     db: &Connection,
     context: &QueryContext,
     name: &str,
     state: &str,
-    news: &News,
+    outbox_entries: &OutboxEntries,
 ) -> Result<bool, StoreError> {
     if topic(db, name)?.as_deref() == Some(state) {
         return Ok(false);
     }
     let sql = "INSERT INTO meta (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     db.prepare_cached(sql)?.execute(params![format!("told {name}"), state])?;
-    record(db, context, news)?;
+    record(db, context, outbox_entries)?;
     Ok(true)
 }

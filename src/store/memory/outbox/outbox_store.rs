@@ -1,16 +1,16 @@
 //! Notices of changes to grants, keys and the breaker, and the methods of [`OutboxStore`].
 
 use crate::domain::grant::Grant;
-use crate::domain::horizon::ConsentDates;
-use crate::domain::notice::News;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
+use crate::domain::notice::OutboxEntries;
 use crate::domain::notice::delivery::DeliveryState;
 use crate::domain::notice::digest::HOLD;
 use crate::domain::notice::facts;
 use crate::domain::notice::facts::Origin;
 use crate::domain::notice::facts::ReplacedGrant;
 use crate::domain::person::PersonId;
+use crate::domain::refresh_token_end::ConsentDates;
 use crate::domain::time::UnixTime;
 use crate::store::MetaKey;
 use crate::store::Saved;
@@ -21,8 +21,8 @@ use crate::store::memory::outbox::Outbox;
 use crate::store::memory::outbox::OutboxRow;
 use crate::store::outbox::DELIVERY_LEASE;
 use crate::store::outbox::DELIVERY_STEP;
-use crate::store::outbox::DeliveryAsk;
 use crate::store::outbox::DeliveryClaim;
+use crate::store::outbox::DeliveryClaimRequest;
 use crate::store::outbox::NoticePage;
 use crate::store::outbox::NoticeRecord;
 use crate::store::outbox::OutboxRules;
@@ -36,9 +36,9 @@ impl Outbox {
     /// Limits every date to the latest value that is possible at `now`. Deliveries that were planned for later become due now,
     /// as after a start.
     pub(in crate::store::memory) fn clamp_times(&mut self, now: UnixTime) {
-        for kept in self.notices.values_mut() {
-            kept.notice.at = kept.notice.at.min(now);
-            kept.held_until = kept.held_until.map(|at| at.min(now + HOLD));
+        for stored in self.notices.values_mut() {
+            stored.notice.at = stored.notice.at.min(now);
+            stored.held_until = stored.held_until.map(|at| at.min(now + HOLD));
         }
         for row in self.deliveries.values_mut() {
             row.delivery.done_at = row.delivery.done_at.map(|at| at.min(now));
@@ -57,18 +57,19 @@ impl Outbox {
 
 impl MemoryState {
     /// Writes the notices and history entries of a change. Returns the number of new notices.
-    pub(in crate::store::memory) fn record(&mut self, news: &News) -> usize {
-        let told = news.notices.iter().filter(|notice| self.outbox.add(notice, news)).count();
-        self.history.extend(&news.history);
+    pub(in crate::store::memory) fn record(&mut self, outbox_entries: &OutboxEntries) -> usize {
+        let added =
+            outbox_entries.notices.iter().filter(|notice| self.outbox.add(notice, outbox_entries)).count();
+        self.history.extend(&outbox_entries.history);
         if let (Some(outcome), Some(now), true) =
-            (news.outcome, self.outbox.context.now(), news.history.is_empty())
+            (outbox_entries.outcome, self.outbox.context.now(), outbox_entries.history.is_empty())
         {
             self.history.count(outcome, now);
         }
-        if told > 0 {
+        if added > 0 {
             self.outbox.context.changed();
         }
-        told
+        added
     }
 
     /// Records the notices of a consent, if it was stored. `replaced` is what [`MemoryState::replaceable`] returned before.
@@ -93,13 +94,13 @@ impl MemoryState {
         let Some(now) = self.outbox.context.now().filter(|_| note == MetaKey::Breaker) else { return };
         let before = self.notes.get(note.name()).map(String::as_str);
         if let Some(notice) = facts::breaker_turned(before, text, now) {
-            self.record(&News::of(notice));
+            self.record(&OutboxEntries::of(notice));
         }
     }
 
     pub(in crate::store::memory) fn key_changed(&mut self, kind: NoticeType, id: &str, name: &str) {
         if let Some(now) = self.outbox.context.now() {
-            self.record(&News::of(Notice::new(kind, None, id, now).with("name", name)));
+            self.record(&OutboxEntries::of(Notice::new(kind, None, id, now).with("name", name)));
         }
     }
 
@@ -114,11 +115,11 @@ impl MemoryState {
         self.rows.iter().filter(move |(_, row)| !row.claimed && is_due(&row.grant)).map(|(person, _)| person)
     }
 
-    fn tell_expiring(&mut self, person: &PersonId, now: UnixTime) -> bool {
+    fn add_expiring_notice(&mut self, person: &PersonId, now: UnixTime) -> bool {
         let Some(row) = self.rows.get_mut(person).filter(|row| !row.claimed) else { return false };
-        let Some((state, news)) = facts::expiring(&row.grant, now) else { return false };
+        let Some((state, outbox_entries)) = facts::expiring(&row.grant, now) else { return false };
         row.grant.notice_state = state;
-        self.record(&news);
+        self.record(&outbox_entries);
         true
     }
 
@@ -127,19 +128,20 @@ impl MemoryState {
         self.rows.iter().filter(move |(_, row)| !row.claimed && is_news(&row.grant)).map(|(person, _)| person)
     }
 
-    fn tell_at_risk(&mut self, persons: &[PersonId], reason: &str, now: UnixTime) -> usize {
-        let mut told = 0;
+    fn add_at_risk_notices(&mut self, persons: &[PersonId], reason: &str, now: UnixTime) -> usize {
+        let mut added = 0;
         for person in persons {
             let row = self.rows.get_mut(person).filter(|row| !row.claimed);
             let Some(row) = row else { continue };
-            let Some((state, news)) = facts::at_risk_without_refresh(&row.grant, reason, now) else {
+            let Some((state, outbox_entries)) = facts::at_risk_without_refresh(&row.grant, reason, now)
+            else {
                 continue;
             };
             row.grant.notice_state = state;
-            self.record(&news);
-            told += 1;
+            self.record(&outbox_entries);
+            added += 1;
         }
-        told
+        added
     }
 }
 
@@ -152,7 +154,7 @@ impl OutboxStore for MemoryStore {
         self.lock().outbox.context.set_publisher(publisher);
     }
 
-    fn outbox_trouble(&self) -> Option<String> {
+    fn outbox_error(&self) -> Option<String> {
         None
     }
 
@@ -160,20 +162,20 @@ impl OutboxStore for MemoryStore {
         self.answer(|_| 0)
     }
 
-    fn outbox_news(&self) -> watch::Receiver<()> {
+    fn outbox_changes(&self) -> watch::Receiver<()> {
         self.lock().outbox.context.subscribe()
     }
 
-    fn tell(&self, news: News) -> StoreFuture<'_, usize> {
-        self.answer(|inner| inner.record(&news))
+    fn add(&self, outbox_entries: OutboxEntries) -> StoreFuture<'_, usize> {
+        self.answer(|inner| inner.record(&outbox_entries))
     }
 
-    fn tell_once(&self, topic: String, state: String, news: News) -> StoreFuture<'_, bool> {
+    fn add_once(&self, topic: String, state: String, outbox_entries: OutboxEntries) -> StoreFuture<'_, bool> {
         self.answer(|inner| {
             let is_known = inner.outbox.topics.get(&topic) == Some(&state);
             if !is_known {
                 inner.outbox.topics.insert(topic, state);
-                inner.record(&news);
+                inner.record(&outbox_entries);
             }
             !is_known
         })
@@ -196,8 +198,8 @@ impl OutboxStore for MemoryStore {
         self.answer(|inner| inner.expiring(now).take(limit).cloned().collect())
     }
 
-    fn tell_expiring(&self, person: PersonId, now: UnixTime) -> StoreFuture<'_, bool> {
-        self.answer(|inner| inner.tell_expiring(&person, now))
+    fn add_expiring_notice(&self, person: PersonId, now: UnixTime) -> StoreFuture<'_, bool> {
+        self.answer(|inner| inner.add_expiring_notice(&person, now))
     }
 
     fn at_risk_candidates(&self, now: UnixTime, limit: u32) -> StoreFuture<'_, Vec<PersonId>> {
@@ -205,15 +207,20 @@ impl OutboxStore for MemoryStore {
         self.answer(|inner| inner.at_risk(now).take(limit).cloned().collect())
     }
 
-    fn tell_at_risk(&self, persons: Vec<PersonId>, reason: String, now: UnixTime) -> StoreFuture<'_, usize> {
-        self.answer(|inner| inner.tell_at_risk(&persons, &reason, now))
+    fn add_at_risk_notices(
+        &self,
+        persons: Vec<PersonId>,
+        reason: String,
+        now: UnixTime,
+    ) -> StoreFuture<'_, usize> {
+        self.answer(|inner| inner.add_at_risk_notices(&persons, &reason, now))
     }
 
     fn release_held(&self, now: UnixTime) -> StoreFuture<'_, bool> {
         self.answer(|inner| inner.outbox.release(now))
     }
 
-    fn claim_deliveries(&self, ask: DeliveryAsk) -> StoreFuture<'_, Vec<DeliveryClaim>> {
+    fn claim_deliveries(&self, ask: DeliveryClaimRequest) -> StoreFuture<'_, Vec<DeliveryClaim>> {
         self.answer(|inner| inner.outbox.claim(&ask))
     }
 
@@ -229,7 +236,7 @@ impl OutboxStore for MemoryStore {
         })
     }
 
-    fn pull_forward(&self, sink: String, now: UnixTime) -> StoreFuture<'_, bool> {
+    fn make_all_due(&self, sink: String, now: UnixTime) -> StoreFuture<'_, bool> {
         self.answer(|inner| {
             let rows = inner.outbox.deliveries.iter_mut().filter(|((of, _), _)| *of == sink);
             let is_later = |row: &OutboxRow| {
@@ -256,7 +263,7 @@ impl OutboxStore for MemoryStore {
             let outbox = &inner.outbox;
             let is_sent = |row: &OutboxRow| row.delivery.state == DeliveryState::Sent;
             let theirs = outbox.deliveries.iter().filter(|((of, number), row)| {
-                *of == sink && is_sent(row) && outbox.chain_of(*number).as_deref() == Some(person.as_str())
+                *of == sink && is_sent(row) && outbox.queue_of(*number).as_deref() == Some(person.as_str())
             });
             theirs.filter_map(|(_, row)| row.delivery.done_at).max()
         })

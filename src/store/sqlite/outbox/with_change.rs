@@ -3,7 +3,7 @@
 
 use rusqlite::Connection;
 
-use crate::domain::notice::News;
+use crate::domain::notice::OutboxEntries;
 use crate::store::StoreError;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::outbox::record::record;
@@ -14,25 +14,25 @@ use crate::store::sqlite::outbox::record::record;
 ///
 /// # Errors
 /// The first failure. The caller must then roll the transaction back and repeat it.
-pub(in crate::store::sqlite) fn record_beside(
+pub(in crate::store::sqlite) fn record_with_change(
     db: &Connection,
     context: &QueryContext,
-    news: &News,
+    outbox_entries: &OutboxEntries,
 ) -> Result<(), StoreError> {
     let postponed = &context.outbox.postponed;
     if postponed.trouble().is_some() {
-        postponed.add(news);
+        postponed.add(outbox_entries);
         return Ok(());
     }
-    record(db, context, news).map(drop).inspect_err(|why| {
-        if !is_of_whole_store(why) {
+    record(db, context, outbox_entries).map(drop).inspect_err(|why| {
+        if !affects_whole_store(why) {
             postponed.begin(&why.to_string());
         }
     })
 }
 
 /// Whether the error concerns the whole store, so that a change to a grant would fail too.
-fn is_of_whole_store(why: &StoreError) -> bool {
+fn affects_whole_store(why: &StoreError) -> bool {
     !matches!(why, StoreError::Corrupt(_) | StoreError::Disk(_) | StoreError::Failed(_))
 }
 
@@ -53,11 +53,11 @@ pub(super) fn apart<T>(context: &QueryContext, done: Result<T, StoreError>) -> R
 pub(super) fn write_postponed(
     db: &Connection,
     context: &QueryContext,
-    waiting: &[News],
+    waiting: &[OutboxEntries],
 ) -> Result<usize, StoreError> {
     let write = || -> Result<(), StoreError> {
-        for news in waiting {
-            record(db, context, news)?;
+        for outbox_entries in waiting {
+            record(db, context, outbox_entries)?;
         }
         write_to_each_table(db)
     };
