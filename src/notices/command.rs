@@ -6,8 +6,10 @@ use std::time::Duration;
 use rustix::process::Pid;
 use rustix::process::Signal;
 use rustix::process::kill_process_group;
+use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
 use tokio::process::Child;
+use tokio::process::ChildStderr;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -15,9 +17,16 @@ use crate::notices::sink::DeliveryFuture;
 use crate::notices::sink::DeliveryResult;
 use crate::notices::sink::OutgoingNotice;
 use crate::notices::sink::Sink;
+use crate::notices::text::printable;
 
 /// Maximum run time of the program.
 const LIMIT: Duration = Duration::from_secs(30);
+
+/// Maximum part of a program's stderr that is logged, in bytes.
+const MAX_OUTPUT: usize = 4096;
+
+/// How long the daemon reads a program's stderr after the program's end.
+const REST_LIMIT: Duration = Duration::from_millis(100);
 
 /// The program's `PATH`. The program gets this variable and `TOKEND_EVENT`, and no variable of the daemon's environment.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -39,8 +48,7 @@ impl ProgramSink {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().env("PATH", PATH);
         command.env("TOKEND_EVENT", outgoing.notice.kind.word());
-        // The program's stderr is the daemon's, so its output appears in the daemon's log.
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::inherit());
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         // A group of its own, so that the programs that it starts can be killed with it.
         command.process_group(0).kill_on_drop(true);
         let mut group = match command.spawn() {
@@ -48,6 +56,7 @@ impl ProgramSink {
             Err(e) => return DeliveryResult::sink_failed(format!("{} cannot be run: {e}", self.program)),
         };
         let (stdin, body) = (group.0.stdin.take(), outgoing.body() + "\n");
+        let mut output = Output { pipe: group.0.stderr.take(), start: Vec::new() };
         let run = async {
             if let Some(mut stdin) = stdin {
                 // A write error is ignored: a program that does not read all of its input reports success by its exit code.
@@ -55,7 +64,17 @@ impl ProgramSink {
             }
             group.0.wait().await
         };
-        match timeout(LIMIT, run).await {
+        let run = async {
+            tokio::select! {
+                status = run => status,
+                // Reading has no end of its own, because a program may close its stderr and go on.
+                () = output.read_without_end() => Err(std::io::ErrorKind::UnexpectedEof.into()),
+            }
+        };
+        let ended = timeout(LIMIT, run).await;
+        output.read_rest().await;
+        output.log(&self.program);
+        match ended {
             Ok(Ok(status)) if status.success() => DeliveryResult::Taken,
             Ok(Ok(status)) => {
                 DeliveryResult::Failed { why: status.to_string(), retry_after: None, sink_failed: false }
@@ -66,6 +85,45 @@ impl ProgramSink {
             Err(_) => DeliveryResult::sink_failed(format!(
                 "the program did not end in time ({LIMIT:?}) and was killed"
             )),
+        }
+    }
+}
+
+/// What a program writes to stderr. Only the start of it is kept, so that a program cannot fill the log. The rest is read, so
+/// that the program does not wait for a reader.
+struct Output {
+    pipe: Option<ChildStderr>,
+    start: Vec<u8>,
+}
+
+impl Output {
+    /// Reads until the program and all programs that it started have closed the pipe.
+    async fn read(&mut self) {
+        let mut buffer = [0; 1024];
+        while let Some(pipe) = &mut self.pipe
+            && let Ok(length @ 1..) = pipe.read(&mut buffer).await
+        {
+            let room = MAX_OUTPUT.saturating_sub(self.start.len());
+            self.start.extend(buffer.iter().take(length.min(room)));
+        }
+    }
+
+    async fn read_without_end(&mut self) {
+        self.read().await;
+        std::future::pending().await
+    }
+
+    /// Reads what the program wrote before it ended. Programs that it started may still have the pipe.
+    async fn read_rest(&mut self) {
+        let _ = timeout(REST_LIMIT, self.read()).await;
+    }
+
+    fn log(&self, program: &str) {
+        for line in String::from_utf8_lossy(&self.start).lines().filter(|line| !line.trim().is_empty()) {
+            log::info!("notices: {program} wrote: {}", printable(line));
+        }
+        if self.start.len() >= MAX_OUTPUT {
+            log::info!("notices: {program} wrote more; only the first {MAX_OUTPUT} bytes are logged");
         }
     }
 }

@@ -82,10 +82,22 @@ fn day(moment: &str) -> String {
 
 fn text_of(notice: &Notice, name: &str) -> String {
     match notice.data.get(name) {
-        Some(serde_json::Value::String(text)) => text.clone(),
-        Some(value) => value.to_string(),
+        Some(serde_json::Value::String(text)) => printable(text),
+        Some(value) => printable(&value.to_string()),
         None => String::new(),
     }
+}
+
+/// The text in one line, without characters that hide or reorder others. Texts of Webex and names of keys may contain such
+/// characters, and could imitate further lines of a message.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    let is_deceptive = |c: char| {
+        let reorders =
+            matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}');
+        c.is_control() || reorders || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{ad}')
+    };
+    text.chars().map(|c| if is_deceptive(c) { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
@@ -132,7 +144,7 @@ mod tests {
 
     #[test]
     fn the_documented_text_is_the_one_that_is_sent() {
-        let shown =
+        let documented =
             std::fs::read_to_string(format!("{}/docs/notices.{}", env!("CARGO_MANIFEST_DIR"), "md")).unwrap();
         let operator = Operator {
             name: Some("Example IT".to_owned()),
@@ -142,8 +154,17 @@ mod tests {
         let needed = Notice { kind: NoticeType::ConsentNeeded, ..expiring() };
         for notice in [expiring(), needed] {
             let text = for_person(&notice, &operator);
-            assert!(shown.contains(&text), "docs/notices.md does not show:\n{text}");
+            assert!(documented.contains(&text), "docs/notices.md does not show:\n{text}");
         }
+    }
+
+    #[test]
+    fn a_text_of_others_imitates_no_line_of_a_message() {
+        let hostile = "x\r\nid: evt_forged\u{2028}\u{202e}at: now\0";
+        let text = for_operators(&Notice::new(NoticeType::KeyCreated, None, "1", NOW).with("name", hostile));
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert_eq!(text.matches("\nid: ").count(), 1, "{text}");
+        assert!(text.chars().all(|c| c == '\n' || printable(&c.to_string()) == c.to_string()), "{text}");
     }
 
     #[test]

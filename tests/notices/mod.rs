@@ -4,6 +4,7 @@ mod all_sinks;
 mod blocking_outbox;
 mod daemon;
 mod figures;
+mod hostile_receivers;
 mod over_sockets;
 mod python;
 mod sender;
