@@ -9,8 +9,6 @@
 //! time, until Ctrl-C. It prints the settings of a daemon that uses it, and writes the same grants to DIRECTORY/grants.jsonl, for
 //! `webex-tokend import` into another store.
 
-#![expect(clippy::print_stdout, reason = "the example prints the settings of a daemon")]
-
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
