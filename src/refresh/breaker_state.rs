@@ -55,8 +55,9 @@ impl BreakerState {
         }
         let mut breaker = self.breaker();
         if breaker.trouble().is_none() {
-            *breaker = left.flatten().unwrap_or_default();
-            *self.kept() = Some(breaker.to_text());
+            let left = left.flatten().unwrap_or_default();
+            *self.kept() = Some(left.to_text());
+            breaker.restore(left);
         }
         if let Some(pause) = breaker.pause() {
             log::info!("refreshes paused before this start: {}", pause.cause);

@@ -25,6 +25,14 @@ impl Breaker {
         }
     }
 
+    /// Takes over the outage of the last run. What responses have shown in this run stays known: if the store could not be read
+    /// for a while, some came before.
+    pub fn restore(&mut self, left: Self) {
+        self.outage = left.outage.or(self.outage);
+        self.mass_refusal_since = self.mass_refusal_since.or(left.mass_refusal_since);
+        self.untried = left.untried;
+    }
+
     /// Restores a breaker from the text of [`Breaker::to_text`] at a start at `now`. `None` for any other text.
     ///
     /// If the start of a wait lies in the future, the clock was set back after it was stored. Its age is unknown, so the

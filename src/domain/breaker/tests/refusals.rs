@@ -1,6 +1,7 @@
 //! Refused grants: what the cause is, and when a refusal is final.
 
 use super::*;
+use crate::domain::breaker::CLOSED;
 
 /// A refresh of a grant that was refused first at [`NOW`].
 fn refused_before(n: usize, previous: Outcome, previous_at: UnixTime) -> SentRefresh {
@@ -261,4 +262,18 @@ fn only_refusals_are_made_final() {
         let again = refused_before(1, Outcome::ClientRefused, NOW);
         assert_eq!(outcome(&mut breaker.clone(), &again, verdict, NOW + HOUR), expected);
     }
+}
+
+#[test]
+fn refusals_before_the_state_of_the_last_run_is_read_count_for_a_mass_refusal() {
+    let mut breaker = Breaker::default();
+    for n in 0..4 {
+        outcome(&mut breaker, &sent(n), refusal(), NOW);
+    }
+    breaker.restore(Breaker::from_text(CLOSED, NOW).unwrap());
+    outcome(&mut breaker, &sent(4), refusal(), NOW + MINUTE);
+    outcome(&mut breaker, &sent(5), refusal(), NOW + MINUTE);
+    let again = refused_before(0, Outcome::Refused, NOW);
+    assert_eq!(outcome(&mut breaker, &again, refusal(), NOW + 20 * MINUTE), Outcome::Refused);
+    assert_eq!(breaker.cause(), Some(Cause::ManyRefused));
 }
