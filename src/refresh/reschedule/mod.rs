@@ -28,6 +28,9 @@ use crate::store::StoreError;
 /// Grants per step: some milliseconds of the writer's time.
 const STEP: u32 = 500;
 
+/// No retry and no try of an ended grant is planned further ahead: the longest are a day apart, with a jitter.
+const MAX_RETRY_WAIT: Duration = Duration::from_secs(2 * 86_400);
+
 /// Smaller differences are corrections of the clock by NTP.
 const SLACK: Duration = Duration::from_secs(60);
 
@@ -233,7 +236,7 @@ fn due(grant: &mut Grant, start: StartOptions, now: UnixTime) -> bool {
 /// in the future are set to `now`, and the grant becomes due at once. Answers whether the grant was changed.
 pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: UnixTime) -> bool {
     let ahead = |grant: &Grant| grant.answered_at.max(grant.renewed_at).max(grant.last.at).since(now) > SLACK;
-    if back.is_zero() && !ahead(grant) {
+    if back.is_zero() && !ahead(grant) && !is_planned_too_late(grant, policy, now) {
         return false;
     }
     let lifetime = grant.dates().lifetime();
@@ -251,7 +254,7 @@ pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: Unix
     if grant.next != Schedule::NEVER {
         grant.next = Schedule { due_at: grant.next.due_at - back, wake_at: grant.next.wake_at - back };
     }
-    let undated = ahead(grant);
+    let undated = ahead(grant) || grant.failures > 0 && is_planned_too_late(grant, policy, now);
     grant.renewed_at = grant.renewed_at.min(now);
     grant.answered_at = grant.answered_at.min(now);
     grant.tokens.expires_at = grant.tokens.expires_at.min(grant.renewed_at + lifetime);
@@ -270,6 +273,16 @@ pub(super) fn mend(grant: &mut Grant, back: Duration, policy: &Policy, now: Unix
         GrantStatus::Active | GrantStatus::ConsentNeeded => grant.next,
     };
     true
+}
+
+/// Whether the grant is planned later than any rule plans it. A clock that was ahead did that. The other dates need not show it,
+/// since they may be older than the mistake of the clock.
+fn is_planned_too_late(grant: &Grant, policy: &Policy, now: UnixTime) -> bool {
+    let latest = match grant.status {
+        GrantStatus::Active if grant.failures == 0 => policy.plan(&grant.dates(), now).due_at,
+        GrantStatus::Active | GrantStatus::ConsentNeeded => now + MAX_RETRY_WAIT,
+    };
+    grant.next != Schedule::NEVER && grant.next.due_at.since(latest) > SLACK
 }
 
 #[cfg(test)]

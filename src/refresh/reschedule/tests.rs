@@ -166,3 +166,16 @@ fn a_start_that_asks_for_everybody_makes_all_due_whom_nobody_asked_for_since() {
         assert_eq!(grant.next, if is_due { Schedule::at(now) } else { before });
     }
 }
+
+#[test]
+fn a_grant_that_a_fast_clock_planned_is_due_again_even_if_its_other_dates_are_right() {
+    let far = Schedule::at(NOW + 200 * DAY);
+    let mut failing = Grant { failures: 3, next: far, ..consented(NOW - 30 * DAY) };
+    failing.last.at = NOW - DAY;
+    assert_eq!(mended(failing, Duration::ZERO).next, Schedule::at(NOW));
+    let healthy = Grant { next: far, ..consented(NOW - HOUR) };
+    assert_eq!(mended(healthy, Duration::ZERO).next, consented(NOW - HOUR).next);
+    let ended = Grant { next: far, ..dead(NOW - HOUR, 2) };
+    let next = mended(ended, Duration::ZERO).next;
+    assert!(next.due_at > NOW && next.due_at < NOW + 2 * DAY, "{next:?}");
+}
