@@ -43,7 +43,7 @@ pub struct BacklogView {
     pub or_more: bool,
     /// Persons among them whose access token has expired.
     pub expired: u64,
-    /// Refreshes per second: the configured rate, or the measured one if that is lower; null while unknown.
+    /// Refreshes per second: the current pace, or the measured rate if that is lower; null while unknown.
     pub per_second: Option<f64>,
     /// An estimate of when the last of them is sent; null while unknown.
     pub until: Option<String>,

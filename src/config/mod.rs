@@ -69,6 +69,9 @@ pub struct Config {
     pub policy: Policy,
     /// The limits of concurrency and rate of refreshes.
     pub pace: RateLimits,
+    /// The pace may grow to this many refreshes a second while tokens are dead or within their survival margin; no growth if it is
+    /// not above the rate limit.
+    pub catch_up_per_second: f64,
     /// The persons who may consent; `None`: every person with a Webex account.
     pub allow: Option<AllowList>,
     /// The settings of the HTTP server.
@@ -122,6 +125,12 @@ impl Config {
         let integration = integration(reader);
         let policy = policy(reader);
         let pace = pace(reader);
+        let catch_up = reader.decimal(
+            "EVENT_LOOP_CATCH_UP_PER_SECOND",
+            200.0,
+            0.0..=10_000.0,
+            "refreshes a second (0: no growth)",
+        );
         let user_agent = user_agent(reader);
         let ca_file = reader.roots("WEBEX_CA_FILE");
         let proxy = proxy::proxy(reader);
@@ -148,6 +157,7 @@ impl Config {
             proxy,
             policy,
             pace,
+            catch_up_per_second: catch_up?,
             allow,
             http: http?,
             control_socket,

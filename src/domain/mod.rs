@@ -4,6 +4,7 @@ pub mod allow;
 pub mod api_key;
 pub mod avatar;
 pub mod breaker;
+pub mod catch_up;
 pub mod exchanges;
 pub mod explain;
 pub mod grant;

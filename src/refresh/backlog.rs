@@ -1,5 +1,6 @@
 //! A backlog: more refreshes are due than can be sent within a minute.
 
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,6 +16,13 @@ use crate::store::BacklogCounts;
 /// How often the event loop checks for a backlog within a pass, if the last check found none.
 pub(super) const LOOK_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The rate is measured over this time, at least over the second one.
+const RATE_WINDOW: Duration = Duration::from_secs(30);
+const MIN_RATE_WINDOW: Duration = Duration::from_secs(10);
+/// A rate that is measured by whole refreshes differs a little from the pace.
+const KEEPS_UP: f64 = 0.9;
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Refreshes that wait, and how long they will take.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Backlog {
@@ -24,9 +32,11 @@ pub struct Backlog {
     pub or_more: bool,
     /// Persons whose access token had expired at the last count, at most `due`.
     pub expired: u64,
-    /// Refreshes per second: the configured rate, or the measured one where that is lower. `None` if no rate is configured and
-    /// none has been measured yet.
+    /// Refreshes per second: the current pace, or the measured one where that is lower. `None` if no rate is configured and none
+    /// has been measured yet.
     pub per_second: Option<f64>,
+    /// What the pace may grow to.
+    pub most_per_second: Option<f64>,
     /// An estimate of when the last of them is sent, at this rate.
     pub until: Option<UnixTime>,
 }
@@ -43,16 +53,24 @@ pub(super) struct BacklogWatch {
 pub(super) struct WatchState {
     pub(super) counted: Option<Counted>,
     pub(super) look_at: Option<Instant>,
+    /// Times, and [`BacklogWatch::sent`] at each.
+    samples: VecDeque<(Instant, u64)>,
+}
+
+/// The pace that a backlog is judged by, in refreshes per second; each `None` if there is none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BacklogPace {
+    pub(super) configured: Option<f64>,
+    pub(super) current: Option<f64>,
+    pub(super) most: Option<f64>,
 }
 
 /// The result of the last count.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Counted {
     pub(super) counts: BacklogCounts,
-    pub(super) at: Instant,
     /// [`BacklogWatch::sent`] at that moment.
     pub(super) sent: u64,
-    pub(super) per_second: Option<f64>,
 }
 
 impl BacklogWatch {
@@ -70,26 +88,50 @@ impl BacklogWatch {
         *self.state() = WatchState::default();
     }
 
-    /// The lower of the configured rate and the rate measured since the last count. If the last count is too recent to measure
-    /// a rate, its rate is returned.
-    pub(super) fn rate(&self, limits: RateLimits) -> Option<f64> {
-        let configured = Some(limits.per_second).filter(|rate| *rate > 0.0);
-        let (counted, sent) = (self.state().counted, self.sent.load(Ordering::Relaxed));
-        let Some(counted) = counted.filter(|counted| counted.at.elapsed() >= LOOK_INTERVAL) else {
-            return counted.map_or(configured, |counted| counted.per_second);
-        };
-        let measured = as_float(sent.saturating_sub(counted.sent)) / counted.at.elapsed().as_secs_f64();
-        let measured = Some(measured).filter(|rate| *rate > 0.0);
-        configured.into_iter().chain(measured).min_by(f64::total_cmp)
+    /// Notes how many refreshes were sent by now, to measure their rate.
+    pub(super) fn sample(&self) {
+        let (now, sent) = (Instant::now(), self.sent.load(Ordering::Relaxed));
+        let samples = &mut self.state().samples;
+        if samples.back().is_none_or(|(at, _)| now.duration_since(*at) >= SAMPLE_INTERVAL) {
+            samples.push_back((now, sent));
+        }
+        while samples.get(1).is_some_and(|(at, _)| now.duration_since(*at) >= RATE_WINDOW) {
+            samples.pop_front();
+        }
     }
 
-    pub(super) fn backlog(&self, now: UnixTime) -> Option<Backlog> {
-        let Counted { counts, sent, per_second, .. } = self.state().counted?;
+    /// The current pace, or the rate measured over the last half minute where that is clearly lower.
+    fn rate(&self, pace: Option<f64>) -> Option<f64> {
+        let sent = self.sent.load(Ordering::Relaxed);
+        let first = self.state().samples.front().copied();
+        let measured = first.filter(|(at, _)| at.elapsed() >= MIN_RATE_WINDOW);
+        let measured =
+            measured.map(|(at, before)| as_float(sent.saturating_sub(before)) / at.elapsed().as_secs_f64());
+        let measured = measured.filter(|rate| *rate > 0.0);
+        let keeps_up = |pace: &f64| measured.is_none_or(|rate| rate >= pace * KEEPS_UP);
+        pace.filter(keeps_up).or(measured)
+    }
+
+    /// The backlog at the current pace. Only the refreshes of expired tokens are faster than the configured rate.
+    pub(super) fn backlog(&self, now: UnixTime, pace: BacklogPace) -> Option<Backlog> {
+        let Counted { counts, sent } = self.state().counted?;
         let since = self.sent.load(Ordering::Relaxed).saturating_sub(sent);
         let due = counts.due.saturating_sub(since);
-        let until = time_after(due, per_second, now);
         let expired = counts.expired.min(due);
-        (due > 0).then_some(Backlog { due, or_more: counts.or_more, expired, per_second, until })
+        let per_second = self.rate(pace.current);
+        let ordinary = pace.configured.into_iter().chain(per_second).min_by(f64::total_cmp);
+        let until =
+            time_after(expired, per_second, now).and_then(|until| time_after(due - expired, ordinary, until));
+        let most_per_second =
+            pace.most.filter(|most| expired > 0 && per_second.is_some_and(|rate| rate < *most));
+        (due > 0).then_some(Backlog {
+            due,
+            or_more: counts.or_more,
+            expired,
+            per_second,
+            most_per_second,
+            until,
+        })
     }
 }
 
@@ -118,7 +160,7 @@ impl Backlog {
     /// The numbers in a sentence without a full stop, for operators.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let Self { due, or_more, expired, per_second, until } = *self;
+        let Self { due, or_more, expired, per_second, most_per_second, until } = *self;
         let more = if or_more { " or more" } else { "" };
         let dead = if expired == 0 {
             String::new()
@@ -129,8 +171,10 @@ impl Backlog {
             Some(rate) => format!("at {} a second", rounded(rate)),
             None => "at an unknown rate".to_owned(),
         };
+        let growth = most_per_second.map(|most| format!(", which may grow to {}", rounded(most)));
+        let growth = growth.unwrap_or_default();
         let end = until.map(|until| format!(", the last one is sent at about {until}")).unwrap_or_default();
-        format!("{due}{more} refreshes are due{dead}; {rate}{end}")
+        format!("{due}{more} refreshes are due{dead}; {rate}{growth}{end}")
     }
 }
 

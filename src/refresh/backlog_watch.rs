@@ -12,11 +12,12 @@ use crate::domain::grant::GrantStatus;
 use crate::domain::queue_place::QueuePlace;
 use crate::domain::time::UnixTime;
 use crate::refresh::backlog::Backlog;
+use crate::refresh::backlog::BacklogPace;
 use crate::refresh::backlog::Counted;
 use crate::refresh::backlog::LOOK_INTERVAL;
-use crate::refresh::backlog::WatchState;
 use crate::refresh::backlog::sent_within_a_minute;
 use crate::refresh::backlog::time_after;
+use crate::refresh::rate_limit::RateLimits;
 use crate::refresh::service::RefreshService;
 use crate::store::BacklogCounts;
 use crate::store::BacklogRequest;
@@ -38,7 +39,19 @@ impl RefreshService {
     /// The backlog of the event loop, if there is one. Reads nothing from the store.
     #[must_use]
     pub fn backlog(&self) -> Option<Backlog> {
-        if self.breaker().is_open() { None } else { self.backlog.backlog(self.parts().clock.now()) }
+        if self.breaker().is_open() {
+            return None;
+        }
+        self.backlog.backlog(self.parts().clock.now(), self.backlog_pace())
+    }
+
+    fn backlog_pace(&self) -> BacklogPace {
+        let rate = |limits: RateLimits| Some(limits.per_second).filter(|rate| *rate > 0.0);
+        BacklogPace {
+            configured: rate(self.parts().pace),
+            current: rate(self.current_limits()),
+            most: self.pace.most(),
+        }
     }
 
     /// The place of a due grant in the backlog. `None` if it is not due, or if there is no backlog.
@@ -61,6 +74,7 @@ impl RefreshService {
         if self.breaker().is_open() {
             return self.backlog.clear();
         }
+        self.backlog.sample();
         if self.backlog.state().look_at.is_some_and(|at| Instant::now() < at) {
             return;
         }
@@ -71,17 +85,19 @@ impl RefreshService {
             _ => None,
         };
         let Some(counts) = counted else {
-            let look_at = Some(Instant::now() + LOOK_INTERVAL);
-            *self.backlog.state() = WatchState { counted: None, look_at };
+            let mut state = self.backlog.state();
+            (state.counted, state.look_at) = (None, Some(Instant::now() + LOOK_INTERVAL));
             return;
         };
-        let (per_second, sent) = (self.backlog.rate(limits), self.backlog.sent.load(Ordering::Relaxed));
-        let at = Instant::now();
-        *self.backlog.state() = WatchState {
-            counted: Some(Counted { counts, at, sent, per_second }),
-            look_at: Some(at + LOG_INTERVAL),
-        };
-        if let Some(backlog) = self.backlog.backlog(now) {
+        let sent = self.backlog.sent.load(Ordering::Relaxed);
+        {
+            let mut state = self.backlog.state();
+            // The pace grows within a minute.
+            let soon = state.counted.is_none() && counts.expired > 0 && self.pace.most().is_some();
+            let next = if soon { LOOK_INTERVAL } else { LOG_INTERVAL };
+            (state.counted, state.look_at) = (Some(Counted { counts, sent }), Some(Instant::now() + next));
+        }
+        if let Some(backlog) = self.backlog.backlog(now, self.backlog_pace()) {
             let level = if backlog.expired > 0 { Level::Warn } else { Level::Info };
             log::log!(level, "event loop: {}", backlog.sentence());
         }

@@ -10,6 +10,7 @@ mod consent_log;
 mod event_loop;
 mod in_flight;
 mod on_demand;
+mod pace;
 mod parts;
 mod pass;
 mod person_check;
@@ -21,6 +22,7 @@ mod reschedule;
 mod reschedule_state;
 mod send;
 mod service;
+mod start_schedule;
 
 pub use crate::refresh::backlog::Backlog;
 pub use crate::refresh::event_loop::EventLoop;

@@ -88,8 +88,9 @@ impl Pass {
     pub(super) async fn step(&mut self, due_by: UnixTime) -> PassStep {
         self.count_ended();
         let parts = self.refresher.parts();
-        let free = parts.pace.max_claimed().saturating_sub(self.running.len());
-        if free < parts.pace.min_batch() {
+        let limits = self.refresher.current_limits();
+        let free = limits.max_claimed().saturating_sub(self.running.len());
+        if free < limits.min_batch() {
             return PassStep::Full;
         }
         let ahead = self.refresher.starts().backlog();
@@ -106,7 +107,7 @@ impl Pass {
             Err(step) => return step,
         };
         let limit = match admission {
-            Admission::Go => free.min(parts.pace.max_batch()),
+            Admission::Go => free.min(limits.max_batch()),
             Admission::Probe { .. } => 1,
             Admission::Hold(_) => return PassStep::Held,
         };

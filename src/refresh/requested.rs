@@ -9,8 +9,9 @@ use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
 use crate::grant_cache::EventPosition;
 use crate::refresh::in_flight::InFlightGuard;
-use crate::refresh::rate_limit::StartReason;
+use crate::refresh::pace::is_urgent;
 use crate::refresh::service::RefreshService;
+use crate::refresh::start_schedule::StartReason;
 use crate::store::StoreError;
 
 /// Shortest time between a failure and another attempt that a reader causes. The event loop's retries do not depend on it.
@@ -30,14 +31,15 @@ pub struct RefreshOptions {
 pub struct BulkTurn(#[expect(dead_code, reason = "dropped to free the place")] Option<OwnedSemaphorePermit>);
 
 impl RefreshService {
-    /// Asks the breaker whether a refresh of one person may be sent. A grant whose last refresh failed is tried only when it
+    /// Asks the breaker whether a refresh of one person may be sent, and says whether it is urgent. A grant whose last refresh failed is tried only when it
     /// is due, or when an operator forces it.
-    async fn admit(&self, person: &PersonId, forced: bool) -> Option<Role> {
+    async fn admit(&self, person: &PersonId, forced: bool) -> Option<(Role, bool)> {
         let grant = self.find_grant(person).await.ok()?;
         let now = self.parts().clock.now();
         let healthy = grant.failures == 0 && grant.status == GrantStatus::Active;
         let insists = forced && (now >= grant.last.at + READER_RETRY_PAUSE || now < grant.last.at);
-        self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)
+        let role = self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)?;
+        Some((role, is_urgent(&grant, now)))
     }
 
     /// Waits for the turn of one call to Webex among those of bulk commands, for instance an import. Such calls have as many
@@ -46,6 +48,7 @@ impl RefreshService {
         // The semaphore is never closed.
         let place = self.bulk.clone().acquire_owned().await.ok();
         self.starts().next(StartReason::Bulk).await;
+        self.starts().next_ordinary(StartReason::Bulk).await;
         BulkTurn(place)
     }
 
@@ -66,9 +69,12 @@ impl RefreshService {
             return;
         }
         // Before waiting for a start: while the breaker is open, the probes need the starts.
-        let Some(role) = self.admit(&person, ask.force).await else { return };
+        let Some((role, urgent)) = self.admit(&person, ask.force).await else { return };
         // Before the claim, because its lease could end during the wait.
         self.starts().next(reason).await;
+        if !urgent {
+            self.starts().next_ordinary(reason).await;
+        }
         drop(expected);
         let stops = self.parts().tasks.stopping().is_cancelled();
         let changed = self.parts().view.events().changed_since(seen, &person);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use log::Level;
 use tokio::sync::SemaphorePermit;
+use tokio::time::Instant;
 
 use crate::domain::grant::GrantStatus;
 use crate::domain::notice::facts::after_refresh;
@@ -13,12 +14,14 @@ use crate::domain::verdict::Verdict;
 use crate::refresh::breaker_state::sent_refresh;
 use crate::refresh::claim::ClaimedGrant;
 use crate::refresh::claim::LEASE;
-use crate::refresh::rate_limit::StartReason;
+use crate::refresh::pace::evidence;
+use crate::refresh::pace::is_urgent;
 use crate::refresh::report::log_about;
 use crate::refresh::report::log_discarded;
 use crate::refresh::report::log_level;
 use crate::refresh::report::log_refresh;
 use crate::refresh::service::RefreshService;
+use crate::refresh::start_schedule::StartReason;
 use crate::store::Committed;
 use crate::webex::transport::TOTAL_TIMEOUT;
 
@@ -30,8 +33,11 @@ impl RefreshService {
     pub(super) async fn refresh(&self, taken: ClaimedGrant) -> Option<Outcome> {
         let claimed_at = self.parts.clock.now();
         // The semaphore is never closed. The permit comes first, because a start that is not used at once would be lost.
-        let place = self.calls.acquire().await.ok()?;
+        let place = self.pace.call_place().await.ok()?;
         self.starts.next(StartReason::Due).await;
+        if !is_urgent(&taken.claim.grant, claimed_at) {
+            self.starts.next_ordinary(StartReason::Due).await;
+        }
         let grant = &taken.claim.grant;
         if self.parts.view.events().changed_since(taken.published, &grant.person.id) {
             log_about(&grant.person, Level::Info, "not refreshed: the grant was replaced or removed");
@@ -67,8 +73,11 @@ impl RefreshService {
     pub(super) async fn send(&self, taken: ClaimedGrant, place: SemaphorePermit<'_>) -> Option<Outcome> {
         let ClaimedGrant { mut claim, busy: _busy, role, on_demand, only_person, mut mended, .. } = taken;
         self.backlog.count_sent();
+        let urgent = is_urgent(&claim.grant, self.parts.clock.now());
+        let asked_at = Instant::now();
         let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
         let verdict = Verdict::from_response(reply.fact, &claim.grant.tokens.access_token);
+        let evidence = evidence(&verdict, reply.retry_after, asked_at.elapsed());
         let now = self.parts.clock.now();
         self.mend(&mut claim.grant, &mut mended);
         let (verdict, turn, repeated) = {
@@ -78,6 +87,7 @@ impl RefreshService {
             let repeated = breaker.cause().is_some_and(|cause| cause.explains(verdict.outcome()));
             (verdict, turn, repeated)
         };
+        self.pace_answered(evidence, urgent);
         // Not sooner: the next call must find the breaker as this response leaves it.
         drop(place);
         self.report_transition(turn);

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use crate::domain::breaker::Breaker;
 use crate::domain::breaker::Pause;
 use crate::domain::breaker::Transition;
+use crate::domain::catch_up::PaceEvidence;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::health::PendingCommits;
@@ -17,14 +18,15 @@ use crate::refresh::backlog::BacklogWatch;
 use crate::refresh::breaker_state::BreakerState;
 use crate::refresh::consent_log::ConsentLogLimit;
 use crate::refresh::in_flight::InFlight;
+use crate::refresh::pace::RefreshPace;
 use crate::refresh::parts::RefreshServiceParts;
 use crate::refresh::person_check::PersonChecks;
 use crate::refresh::rate_limit::RateLimits;
-use crate::refresh::rate_limit::StartSchedule;
 use crate::refresh::report::PauseLogThrottle;
 use crate::refresh::report::log_transition;
 use crate::refresh::reschedule_state::ClockCorrection;
 use crate::refresh::reschedule_state::StartOptions;
+use crate::refresh::start_schedule::StartSchedule;
 use crate::store::StoreError;
 
 /// Refreshes the grants of one integration. The event loop, the API and the pages share it.
@@ -42,8 +44,8 @@ pub struct RefreshService {
     /// Results that are not stored yet.
     pub(super) unkept: Arc<PendingCommits>,
     pub(super) busy: InFlight,
-    /// Permits for calls of the event loop. A grant that waits for its call or for its commit needs none.
-    pub(super) calls: Semaphore,
+    /// The current pace, and the permits for calls of the event loop. A grant that waits for its call or for its commit needs none.
+    pub(super) pace: RefreshPace,
     /// Permits for calls on demand; as many as the event loop has.
     asked: Semaphore,
     /// Permits for calls of bulk commands; as many as the event loop has.
@@ -59,9 +61,10 @@ impl RefreshService {
     /// Creates a refresher without work.
     #[must_use]
     pub fn new(parts: RefreshServiceParts) -> Self {
-        let starts = parts.pace.start_schedule();
+        let starts = StartSchedule::new(parts.pace);
         let places = || Semaphore::new(parts.pace.concurrency);
-        let (calls, asked, bulk) = (places(), places(), Arc::new(places()));
+        let (asked, bulk) = (places(), Arc::new(places()));
+        let pace = RefreshPace::new(parts.pace, 0.0);
         Self {
             person_checks: PersonChecks::new(&parts),
             parts,
@@ -74,12 +77,19 @@ impl RefreshService {
             set_back: Mutex::default(),
             unkept: Arc::default(),
             busy: InFlight::default(),
-            calls,
+            pace,
             asked,
             bulk,
             claiming: Semaphore::new(1),
             claims: AtomicUsize::new(0),
         }
+    }
+
+    /// Lets the pace grow up to this many refreshes a second while tokens are dead or within their survival margin. A limit that is
+    /// not above the configured rate keeps the pace.
+    #[must_use]
+    pub fn with_catch_up(self, most_per_second: f64) -> Self {
+        Self { pace: RefreshPace::new(self.parts.pace, most_per_second), ..self }
     }
 
     /// The pause of all refreshes, if there is one at present.
@@ -92,6 +102,21 @@ impl RefreshService {
     #[must_use]
     pub fn pace(&self) -> RateLimits {
         self.parts.pace
+    }
+
+    /// The limits at the current pace, which then applies to starts and calls.
+    pub(super) fn current_limits(&self) -> RateLimits {
+        self.pace.apply(self.parts.pace, &self.starts)
+    }
+
+    /// Takes what an answer says about the pace; `urgent`: the token was dead or within its survival margin.
+    pub(super) fn pace_answered(&self, evidence: PaceEvidence, urgent: bool) {
+        if self.breaker().is_open() {
+            self.pace.return_to_configured();
+        } else {
+            self.pace.answered(evidence, urgent);
+        }
+        self.current_limits();
     }
 
     /// Loads the state of the breaker that the last run stored. Calls after the first success do nothing.

@@ -135,7 +135,8 @@ impl Services {
             view: view.clone(),
             owner: owner_name()?,
             tasks: tasks.clone(),
-        });
+        })
+        .with_catch_up(config.catch_up_per_second);
         if let Err(why) = refresher.load_breaker().await {
             log::warn!("cannot read whether refreshes paused before this start: {why}");
         }

@@ -2,6 +2,7 @@
 
 mod backlog;
 mod breaker;
+mod catch_up;
 mod isolation;
 mod mendings;
 mod person_checks;

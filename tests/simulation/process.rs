@@ -54,7 +54,7 @@ impl DaemonProcess {
             view: view.clone(),
             wake: wake.clone(),
         }));
-        let refresher = Arc::new(RefreshService::new(refresh::RefreshServiceParts {
+        let refresher = RefreshService::new(refresh::RefreshServiceParts {
             webex,
             store,
             policy: scenario.policy,
@@ -63,7 +63,8 @@ impl DaemonProcess {
             view,
             owner: format!("start {start}"),
             tasks: tasks.clone(),
-        }));
+        });
+        let refresher = Arc::new(refresher.with_catch_up(scenario.catch_up));
         let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
         let process = Self { env: env.clone(), consents, refresher: refresher.clone(), tasks };
         let looping = process.tasks.spawn("event loop", async move {

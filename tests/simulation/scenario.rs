@@ -80,6 +80,8 @@ pub(super) struct Scenario {
     pub(super) webex: Settings,
     pub(super) policy: Policy,
     pub(super) pace: RateLimits,
+    /// `EVENT_LOOP_CATCH_UP_PER_SECOND`, of every other scenario.
+    pub(super) catch_up: f64,
     /// Uses SQLite in a directory instead of the memory store.
     pub(super) sqlite: bool,
     /// Shortens sleeps in which nothing can happen (see `faulty_store`).
@@ -118,6 +120,7 @@ impl Scenario {
             webex: Self::webex(seed, size, access, window, rng),
             policy,
             pace,
+            catch_up: if seed.is_multiple_of(2) { 200.0 } else { 0.0 },
             sqlite,
             skips: !rng.per_mille(20) || size.days > 100,
             background_rate: rng.pick(&[0, 0, 5, 30]),

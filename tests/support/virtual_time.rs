@@ -194,6 +194,8 @@ pub(crate) struct TestServices {
     pub(crate) view: Arc<GrantCache>,
     pub(crate) policy: Policy,
     pub(crate) pace: RateLimits,
+    /// `EVENT_LOOP_CATCH_UP_PER_SECOND`; off unless a test is about it.
+    pub(crate) catch_up: f64,
     pub(crate) consents: Arc<ConsentService>,
     pub(crate) refresher: Option<Arc<RefreshService>>,
     running: Option<(JoinHandle<()>, CancellationToken)>,
@@ -237,6 +239,7 @@ impl TestServices {
             store,
             policy,
             pace,
+            catch_up: 0.0,
             consents,
             refresher: None,
             running: None,
@@ -267,7 +270,7 @@ impl TestServices {
     }
 
     fn new_refresher(&self, owner: String, tasks: &Tasks) -> Arc<RefreshService> {
-        Arc::new(RefreshService::new(refresh::RefreshServiceParts {
+        let refresher = RefreshService::new(refresh::RefreshServiceParts {
             webex: Arc::new(webex(&self.model, &self.clock)),
             store: self.store.clone(),
             policy: self.policy,
@@ -276,7 +279,8 @@ impl TestServices {
             view: self.view.clone(),
             owner,
             tasks: tasks.clone(),
-        }))
+        });
+        Arc::new(refresher.with_catch_up(self.catch_up))
     }
 
     /// The API of these services, for the HTTP server.

@@ -62,6 +62,7 @@ fn the_defaults_are_the_documented_ones() {
     assert_eq!(config.policy.noop_window, Duration::from_secs(86_400));
     assert_eq!(config.policy.floor, Duration::from_secs(300));
     assert_eq!(config.pace, RateLimits { concurrency: 16, per_second: 20.0 });
+    assert!((config.catch_up_per_second - 200.0).abs() < f64::EPSILON);
     assert_eq!(config.ca_file, None);
     assert_eq!(config.http.pem, None);
     assert!(config.http.secure);
@@ -120,6 +121,7 @@ fn invalid_numbers_are_reported_by_name() {
         ("EVENT_LOOP_FLOOR_SECONDS", &["-1", "86401", "x"]),
         ("EVENT_LOOP_CONCURRENCY", &["0", "1025", "x"]),
         ("EVENT_LOOP_MAX_PER_SECOND", &["-1", "NaN", "10001", "x"]),
+        ("EVENT_LOOP_CATCH_UP_PER_SECOND", &["-1", "NaN", "10001", "x"]),
     ] {
         for value in values {
             let found = errors(&with([(name, value)]));

@@ -1,0 +1,346 @@
+//! The starts of refreshes: at even intervals, so that there are no bursts, and in turn by their reasons.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tokio::time::sleep_until;
+
+use crate::refresh::rate_limit::RateLimits;
+
+/// Schedules the starts of refreshes.
+///
+/// If refreshes of several reasons wait, three requested ones start for each due one and each one of a bulk command. So a long
+/// pass or command hardly delays a reader who waits, and a flood of requests leaves a quarter of the rate to due refreshes, whose
+/// tokens may be about to expire; a fifth while a bulk command runs.
+///
+/// All refreshes start at the current pace. While that is above the configured rate, those that are not urgent keep to the
+/// configured rate.
+#[derive(Debug)]
+pub(super) struct StartSchedule {
+    /// By the configured rate; zero if there is none.
+    configured: Duration,
+    /// By the current pace, in nanoseconds.
+    current: AtomicU64,
+    /// For refreshes that are not urgent.
+    ordinary: StartLane,
+    all: StartLane,
+    /// Counts the requested refreshes that have not started, also those that wait for a free slot: each holds a clone.
+    expected: Arc<()>,
+}
+
+/// A requested refresh that waits for its start. Dropping it ends the wait.
+#[derive(Debug)]
+pub(super) struct ExpectedStart(#[expect(dead_code, reason = "counted")] Arc<()>);
+
+/// How many requested refreshes start for each due one, if both wait.
+const REQUESTED_SHARE: u32 = 3;
+
+/// Why a refresh starts.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum StartReason {
+    /// The event loop claimed a due grant.
+    Due,
+    /// A reader or an operator asked for it.
+    Requested,
+    /// It is one of many that an operator asked for by one command.
+    Bulk,
+}
+
+/// Starts at even intervals, in turn by their reasons.
+#[derive(Debug)]
+struct StartLane {
+    next_start: Mutex<Option<Instant>>,
+    due: StartQueue,
+    requested: StartQueue,
+    bulk: StartQueue,
+}
+
+/// Refreshes that wait for a start. The first ones, as many as there are permits, are scheduled already.
+#[derive(Debug)]
+struct StartQueue {
+    turn: Semaphore,
+    /// Counts the waiting refreshes: each holds a clone.
+    waiting: Arc<()>,
+}
+
+impl StartQueue {
+    /// A queue that takes this many starts in turn with the other ones.
+    fn with_share(share: usize) -> Self {
+        Self { turn: Semaphore::new(share), waiting: Arc::default() }
+    }
+
+    fn waiting(&self) -> u32 {
+        u32::try_from(Arc::strong_count(&self.waiting) - 1).unwrap_or(u32::MAX)
+    }
+}
+
+/// Longest wait that a reader is told because others wait, too.
+const MAX_REQUESTED_WAIT: Duration = Duration::from_secs(3600);
+
+/// How late a timer may fire without delaying later starts. Timers count whole milliseconds, and each start waits for the
+/// one before it.
+const TIMER_LAG: Duration = Duration::from_millis(5);
+
+fn spacing(per_second: f64) -> Duration {
+    if per_second <= 0.0 {
+        return Duration::ZERO;
+    }
+    Duration::try_from_secs_f64(1.0 / per_second).unwrap_or(Duration::MAX)
+}
+
+fn nanoseconds(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
+}
+
+impl StartLane {
+    fn new() -> Self {
+        Self {
+            next_start: Mutex::new(None),
+            due: StartQueue::with_share(1),
+            requested: StartQueue::with_share(REQUESTED_SHARE as usize),
+            bulk: StartQueue::with_share(1),
+        }
+    }
+
+    /// The longest time until all due refreshes that wait here have started.
+    fn backlog(&self, spacing: Duration) -> Duration {
+        let requested = if self.requested.waiting() > 0 { REQUESTED_SHARE } else { 0 };
+        let turns = 1 + requested + self.bulk.waiting().min(1);
+        spacing.saturating_mul(self.due.waiting().saturating_mul(turns))
+    }
+
+    /// Returns when another refresh may start.
+    async fn next(&self, reason: StartReason, spacing: impl Fn() -> Duration) {
+        let queue = match reason {
+            StartReason::Due => &self.due,
+            StartReason::Requested => &self.requested,
+            StartReason::Bulk => &self.bulk,
+        };
+        let _waiting = queue.waiting.clone();
+        let asked = Instant::now();
+        // The semaphore is never closed.
+        let _turn = queue.turn.acquire().await;
+        let at = {
+            let mut next = self.next_start.lock();
+            let now = Instant::now();
+            // A late timer does not delay later starts. Any longer gap is idle time and is not caught up on; so is the time
+            // before this call.
+            let earliest = now.checked_sub(TIMER_LAG).unwrap_or(now).max(asked);
+            let at = next.map_or(now, |next| next.max(earliest));
+            *next = Some(at + spacing());
+            at
+        };
+        sleep_until(at).await;
+    }
+}
+
+impl StartSchedule {
+    pub(super) fn new(limits: RateLimits) -> Self {
+        let configured = spacing(limits.per_second);
+        Self {
+            configured,
+            current: AtomicU64::new(nanoseconds(configured)),
+            ordinary: StartLane::new(),
+            all: StartLane::new(),
+            expected: Arc::default(),
+        }
+    }
+
+    /// Sets the current pace, which is not below the configured rate.
+    pub(super) fn set_pace(&self, per_second: f64) {
+        let current = spacing(per_second).min(self.configured);
+        self.current.store(nanoseconds(current), Ordering::Relaxed);
+    }
+
+    fn current(&self) -> Duration {
+        Duration::from_nanos(self.current.load(Ordering::Relaxed))
+    }
+
+    /// The longest time until all grants that the event loop has claimed have started.
+    pub(super) fn backlog(&self) -> Duration {
+        self.all.backlog(self.current()) + self.ordinary.backlog(self.configured)
+    }
+
+    /// Announces a requested refresh, which is counted until the result is dropped.
+    pub(super) fn expect_requested(&self) -> ExpectedStart {
+        ExpectedStart(self.expected.clone())
+    }
+
+    /// The longest time until all requested refreshes have started, if calls do not take longer than starts; an hour at most.
+    pub(super) fn requested_wait(&self) -> Duration {
+        let waiting = u32::try_from(Arc::strong_count(&self.expected) - 1).unwrap_or(u32::MAX);
+        // Others go on coming, so the few that wait at the moment do not matter, only whether there are any.
+        let others = self.all.due.waiting().min(1) + self.all.bulk.waiting().min(1);
+        let others = others * waiting.div_ceil(REQUESTED_SHARE);
+        self.current().saturating_mul(waiting.saturating_add(others)).min(MAX_REQUESTED_WAIT)
+    }
+
+    /// Returns when a refresh that is not urgent may start by the configured rate, after it has waited for [`StartSchedule::next`].
+    /// In the other order, several that wait for the current pace could start at once.
+    pub(super) async fn next_ordinary(&self, reason: StartReason) {
+        // Otherwise the pace is the configured rate.
+        if self.current() < self.configured {
+            self.ordinary.next(reason, || self.configured).await;
+        }
+    }
+
+    /// Returns when another refresh may start by the current pace.
+    pub(super) async fn next(&self, reason: StartReason) {
+        if !self.configured.is_zero() {
+            self.all.next(reason, || self.current()).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::task::JoinSet;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn starts_are_spaced_evenly_without_a_burst() {
+        let starts = StartSchedule::new(RateLimits { concurrency: 64, per_second: 20.0 });
+        let begin = Instant::now();
+        for n in 0..100 {
+            starts.next(StartReason::Due).await;
+            let earliest = Duration::from_millis(50) * n;
+            assert!(begin.elapsed() >= earliest, "start {n} after {:?}", begin.elapsed());
+        }
+        assert!(begin.elapsed() < Duration::from_millis(5100));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pace_finer_than_the_timer_is_kept() {
+        let starts = Arc::new(StartSchedule::new(RateLimits { concurrency: 64, per_second: 4000.0 }));
+        let begin = Instant::now();
+        let mut waiting = wait_in_line(&starts, StartReason::Due, 4000).await;
+        while waiting.join_next().await.is_some() {}
+        assert!(begin.elapsed() <= Duration::from_millis(1100), "{:?}", begin.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn idle_time_is_not_saved_up_for_a_burst() {
+        let starts = StartSchedule::new(RateLimits { concurrency: 64, per_second: 10.0 });
+        starts.next(StartReason::Due).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let begin = Instant::now();
+        for _ in 0..11 {
+            starts.next(StartReason::Due).await;
+        }
+        assert!(begin.elapsed() >= Duration::from_secs(1));
+    }
+
+    /// Lets `many` refreshes wait for a start.
+    async fn wait_in_line(starts: &Arc<StartSchedule>, reason: StartReason, many: usize) -> JoinSet<()> {
+        let mut waiting = JoinSet::new();
+        for _ in 0..many {
+            let starts = starts.clone();
+            waiting.spawn(async move { starts.next(reason).await });
+        }
+        tokio::task::yield_now().await;
+        waiting
+    }
+
+    /// How long five starts take while a hundred refreshes of the other reason wait.
+    async fn five_starts(few: StartReason, many: StartReason) -> Duration {
+        let starts = Arc::new(StartSchedule::new(RateLimits { concurrency: 16, per_second: 1.0 }));
+        let _waiting = wait_in_line(&starts, many, 100).await;
+        let begin = Instant::now();
+        for _ in 0..5 {
+            starts.next(few).await;
+        }
+        begin.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn three_requested_refreshes_start_for_each_due_one() {
+        let due = five_starts(StartReason::Due, StartReason::Requested).await;
+        assert!(due <= Duration::from_secs(20), "a flood of requests leaves a quarter: {due:?}");
+        // One after the other, as here, each waits for one due refresh at most.
+        let requested = five_starts(StartReason::Requested, StartReason::Due).await;
+        assert!(requested <= Duration::from_secs(10), "{requested:?}");
+        let starts = Arc::new(StartSchedule::new(RateLimits { concurrency: 16, per_second: 1.0 }));
+        let _due = wait_in_line(&starts, StartReason::Due, 100).await;
+        let begin = Instant::now();
+        let mut requested = wait_in_line(&starts, StartReason::Requested, 30).await;
+        while requested.join_next().await.is_some() {}
+        assert!(begin.elapsed() <= Duration::from_secs(41), "{:?} for 30 requests", begin.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bulk_command_takes_turns_with_due_refreshes_and_readers_go_first() {
+        let due = five_starts(StartReason::Due, StartReason::Bulk).await;
+        assert!(due <= Duration::from_secs(10), "{due:?}");
+        let requested = five_starts(StartReason::Requested, StartReason::Bulk).await;
+        assert!(requested <= Duration::from_secs(10), "{requested:?}");
+        let starts = Arc::new(StartSchedule::new(RateLimits { concurrency: 16, per_second: 1.0 }));
+        let _due = wait_in_line(&starts, StartReason::Due, 100).await;
+        let _bulk = wait_in_line(&starts, StartReason::Bulk, 100).await;
+        let begin = Instant::now();
+        let mut requested = wait_in_line(&starts, StartReason::Requested, 30).await;
+        while requested.join_next().await.is_some() {}
+        assert!(begin.elapsed() <= Duration::from_secs(53), "{:?} for 30 requests", begin.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_requested_refreshes_is_known() {
+        let starts = Arc::new(StartSchedule::new(RateLimits { concurrency: 16, per_second: 2.0 }));
+        assert_eq!(starts.requested_wait(), Duration::ZERO);
+        let expected: Vec<ExpectedStart> = (0..30).map(|_| starts.expect_requested()).collect();
+        assert_eq!(starts.requested_wait(), Duration::from_secs(15));
+        let _due = wait_in_line(&starts, StartReason::Due, 100).await;
+        assert_eq!(
+            starts.requested_wait(),
+            Duration::from_secs(20),
+            "every fourth start is of a due refresh"
+        );
+        drop(expected);
+        assert_eq!(starts.requested_wait(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_claimed_refreshes_count_as_ahead_and_those_that_are_dropped_do_not() {
+        let starts = Arc::new(StartSchedule::new(RateLimits { concurrency: 16, per_second: 1.0 }));
+        let requested = wait_in_line(&starts, StartReason::Requested, 50).await;
+        assert_eq!(starts.backlog(), Duration::ZERO);
+        let due = wait_in_line(&starts, StartReason::Due, 4).await;
+        assert_eq!(
+            starts.backlog(),
+            Duration::from_secs(16),
+            "requested refreshes take three of four starts"
+        );
+        drop((requested, due));
+        tokio::task::yield_now().await;
+        assert_eq!(starts.backlog(), Duration::ZERO);
+    }
+
+    /// How many refreshes start within ten seconds.
+    async fn started(starts: &StartSchedule, ordinary: bool) -> usize {
+        let (begin, mut count) = (Instant::now(), 0);
+        while begin.elapsed() < Duration::from_secs(10) {
+            starts.next(StartReason::Due).await;
+            if ordinary {
+                starts.next_ordinary(StartReason::Due).await;
+            }
+            count += 1;
+        }
+        count
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ordinary_refreshes_keep_to_the_configured_rate_at_a_higher_pace() {
+        for (pace, total) in [(20.0, 200_usize), (100.0, 1000), (5.0, 200)] {
+            let starts = StartSchedule::new(RateLimits { concurrency: 16, per_second: 20.0 });
+            starts.set_pace(pace);
+            let (ordinary, urgent) = tokio::join!(started(&starts, true), started(&starts, false));
+            assert!((total - 10..=total + 10).contains(&(ordinary + urgent)), "{pace}: {ordinary} {urgent}");
+            assert!((90..=210).contains(&ordinary), "{pace}: {ordinary} {urgent}");
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! The pace after an outage: it grows for dead and dying tokens until Webex answers 429, and for no others.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use webex_sim::model::Endpoint;
+use webex_sim::model::Fault;
+use webex_sim::model::FaultKind;
+use webex_tokend::refresh::RateLimits;
+
+use super::after_an_outage;
+use crate::support::time::DAY;
+use crate::support::time::MINUTE;
+use crate::support::time::SECOND;
+use crate::support::virtual_time::RATE_LIMITS;
+use crate::support::virtual_time::START;
+use crate::support::virtual_time::TestServices;
+
+const FIVE_A_SECOND: RateLimits = RateLimits { per_second: 5.0, ..RATE_LIMITS };
+
+/// `EVENT_LOOP_CATCH_UP_PER_SECOND` of these tests.
+const MOST: f64 = 50.0;
+
+/// Starts the loop with calls of 50 ms and a pace that may grow. Returns the time of the start.
+async fn start(services: &mut TestServices) -> Duration {
+    services.model().settings_mut().latency = Duration::from_millis(50);
+    services.catch_up = MOST;
+    services.start(false).await;
+    services.now().since(START)
+}
+
+/// How many refreshes started in each second after `began`, of these persons.
+fn per_second(services: &TestServices, persons: std::ops::Range<usize>, began: Duration) -> Vec<usize> {
+    let mut counts = Vec::new();
+    for start in persons.flat_map(|person| services.starts(person)).filter(|start| *start >= began) {
+        let second = usize::try_from((start - began).as_secs()).unwrap();
+        counts.resize(counts.len().max(second + 1), 0);
+        counts[second] += 1;
+    }
+    counts
+}
+
+#[tokio::test(start_paused = true)]
+async fn dead_tokens_are_refreshed_at_a_pace_that_grows_to_the_limit() {
+    let mut services = after_an_outage(1500, FIVE_A_SECOND).await;
+    let began = start(&mut services).await;
+    sleep(30 * SECOND).await;
+    let backlog = services.refresher.as_ref().unwrap().backlog().unwrap();
+    assert!(backlog.per_second.is_some_and(|rate| rate > 15.0), "the estimate follows the pace: {backlog:?}");
+    sleep(MINUTE).await;
+    let counts = per_second(&services, 0..1500, began);
+    assert!(counts.len() < 60, "at five a second it would take 300: {counts:?}");
+    assert!(counts[0] <= 6, "{counts:?}");
+    assert!(counts.iter().all(|count| *count <= 51), "{counts:?}");
+    assert!(counts.windows(2).all(|pair| pair[1] <= pair[0] + 5), "step by step: {counts:?}");
+    assert!(counts.iter().filter(|count| **count >= 49).count() >= 10, "{counts:?}");
+    for person in [0, 700, 1499] {
+        assert!(services.is_live(person).await);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn tokens_that_are_only_old_keep_to_the_configured_rate() {
+    let mut services = after_an_outage(0, FIVE_A_SECOND).await;
+    services.model().settings_mut().people = webex_sim::Person::some(300);
+    services.consent_all(300).await;
+    sleep(2 * DAY).await;
+    let began = start(&mut services).await;
+    sleep(2 * MINUTE).await;
+    let counts = per_second(&services, 0..300, began);
+    assert!(counts.iter().all(|count| *count <= 6), "{counts:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_tokens_go_first_at_the_configured_rate_and_then_the_pace_grows() {
+    let mut services = after_an_outage(1000, FIVE_A_SECOND).await;
+    services.model().settings_mut().people = webex_sim::Person::some(1100);
+    for person in 1000..1100 {
+        services.consent(person).await;
+    }
+    sleep(2 * DAY).await;
+    let began = start(&mut services).await;
+    sleep(3 * MINUTE).await;
+    let (dead, old) = (per_second(&services, 0..1000, began), per_second(&services, 1000..1100, began));
+    assert!(old.len() <= 22 && old.iter().all(|count| *count <= 6), "{old:?}");
+    assert!(dead.len() < 60, "{dead:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_halves_the_pace_and_the_configured_rate_stays() {
+    let mut services = after_an_outage(2500, FIVE_A_SECOND).await;
+    let began = start(&mut services).await;
+    sleep(30 * SECOND).await;
+    let kind = FaultKind::TooMany429 { retry_after: None };
+    services.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: Some(1), kind });
+    sleep(40 * SECOND).await;
+    let counts = per_second(&services, 0..2500, began);
+    assert!(counts[25..29].iter().all(|count| *count >= 48), "{counts:?}");
+    assert!(counts[32..60].iter().all(|count| (23..=27).contains(count)), "{counts:?}");
+    assert!(counts[64..68].iter().all(|count| (26..=38).contains(count)), "it grows again: {counts:?}");
+}
