@@ -13,3 +13,4 @@ mod sinks;
 mod troubles;
 mod webex_messages;
 mod world;
+mod years;

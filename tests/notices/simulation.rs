@@ -41,17 +41,17 @@ use crate::support::virtual_time::TestServices;
 use crate::support::virtual_time::WallClock;
 
 /// A random number generator with a seed (xorshift).
-struct Rng(u64);
+pub(super) struct Rng(pub(super) u64);
 
 impl Rng {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(super) fn below(&mut self, end: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
         self.0 % end
     }
 
-    fn span(&mut self, longest: Duration) -> Duration {
+    pub(super) fn span(&mut self, longest: Duration) -> Duration {
         Duration::from_millis(self.below(u64::try_from(longest.as_millis()).unwrap()))
     }
 }
