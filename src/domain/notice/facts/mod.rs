@@ -63,7 +63,8 @@ pub fn after_refresh(before: &Grant, mut after: Grant) -> Grant {
             later_end: after.tokens.refresh_token_expires_at,
             is_renewal: after.last.outcome == Outcome::Renewed,
         });
-        if was.at_risk {
+        // Webex may answer with the token that is at risk.
+        if was.at_risk && !Policy::is_at_risk(&after.dates(), at) {
             state.at_risk = false;
             outbox_entries.notices.push(recovered(&after.person, before.tokens.expires_at, at));
         }
@@ -86,7 +87,12 @@ pub fn after_refresh(before: &Grant, mut after: Grant) -> Grant {
     }
     if is_change(before, &after) {
         let what = format!("refresh.{}", after.last.outcome.as_str());
-        outbox_entries.history.push(HistoryEntry::new(at, Some(&after.person.id), &what, &after.last.detail));
+        outbox_entries.history.push(HistoryEntry::new(
+            at,
+            Some(&after.person.id),
+            &what,
+            &describe_change(before, &after),
+        ));
     }
     outbox_entries.add_history_of_notices();
     (after.notice_state, after.outbox_entries) = (state, outbox_entries);
@@ -105,6 +111,18 @@ fn is_change(before: &Grant, after: &Grant) -> bool {
         (false, false) => before.last.outcome != after.last.outcome,
         _ => true,
     }
+}
+
+/// What a refresh changed, and why.
+fn describe_change(before: &Grant, after: &Grant) -> String {
+    let state = |grant: &Grant| match grant.status {
+        GrantStatus::ConsentNeeded => "a new consent is needed",
+        GrantStatus::Active if is_success(grant.last.outcome) => "the token is renewed in time",
+        GrantStatus::Active => "refreshes fail and are repeated",
+    };
+    let (was, is, cause) = (state(before), state(after), after.last.detail.as_str());
+    let change = if was == is { format!("still: {is}") } else { format!("now: {is}; before: {was}") };
+    if cause.is_empty() { change } else { format!("{change}; cause: {cause}") }
 }
 
 /// The notices of a stored consent. `replaced` is the person's previous grant.

@@ -79,6 +79,18 @@ fn a_token_in_its_survival_margin_is_at_risk_until_it_is_renewed_or_consented_ag
     );
 }
 
+#[test]
+fn an_answer_with_the_same_token_does_not_end_its_risk() {
+    let late = NOW + 13 * DAY + Duration::from_secs(60);
+    let at_risk = refreshed(&consented(), Verdict::Transient("503".to_owned()), late);
+    assert_eq!(words(&at_risk), ["token.at_risk"]);
+    let same = TokenSet { expires_in: DAY - Duration::from_secs(120), ..issued(0, 90) };
+    let unchanged = refreshed(&at_risk, Verdict::Unchanged(same), late + Duration::from_secs(60));
+    assert_eq!((words(&unchanged), unchanged.notice_state.at_risk), (vec![], true));
+    let renewed = refreshed(&unchanged, Verdict::Renewed(issued(1, 90)), late + Duration::from_secs(120));
+    assert_eq!(words(&renewed), ["token.recovered"]);
+}
+
 /// Daily refreshes, for both ways in which Webex may date refresh tokens (webex-api, open question 3).
 #[test]
 fn a_consent_that_counts_down_is_told_five_times_and_one_that_is_renewed_never() {
@@ -123,9 +135,13 @@ fn routine_refreshes_are_counted_and_changes_are_history() {
     let [entry] = failed.outbox_entries.history.as_slice() else {
         panic!("{:?}", failed.outbox_entries.history)
     };
-    assert_eq!((entry.what.as_str(), entry.detail.as_str()), ("refresh.transient", "no answer"));
+    let change =
+        "now: refreshes fail and are repeated; before: the token is renewed in time; cause: no answer";
+    assert_eq!((entry.what.as_str(), entry.detail.as_str()), ("refresh.transient", change));
     let back = refreshed(&failed, Verdict::Renewed(issued(2, 90)), NOW + 2 * DAY);
     assert_eq!(back.outbox_entries.history[0].what, "refresh.renewed");
+    let change = "now: the token is renewed in time; before: refreshes fail and are repeated";
+    assert_eq!(back.outbox_entries.history[0].detail, change);
 }
 
 #[test]
