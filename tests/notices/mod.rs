@@ -3,6 +3,7 @@
 mod all_sinks;
 mod blocking_outbox;
 mod daemon;
+mod documented_recipes;
 mod figures;
 mod hostile_receivers;
 mod over_sockets;
