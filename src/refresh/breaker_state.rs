@@ -57,7 +57,7 @@ impl BreakerState {
         if breaker.trouble().is_none() {
             let left = left.flatten().unwrap_or_default();
             *self.kept() = Some(left.to_text());
-            breaker.restore(left);
+            breaker.restore(&left);
         }
         if let Some(pause) = breaker.pause() {
             log::info!("refreshes paused before this start: {}", pause.cause);

@@ -27,7 +27,7 @@ impl Breaker {
 
     /// Takes over the outage of the last run. What responses have shown in this run stays known: if the store could not be read
     /// for a while, some came before.
-    pub fn restore(&mut self, left: Self) {
+    pub fn restore(&mut self, left: &Self) {
         self.outage = left.outage.or(self.outage);
         self.mass_refusal_since = self.mass_refusal_since.or(left.mass_refusal_since);
         self.untried = left.untried;

@@ -270,7 +270,7 @@ fn refusals_before_the_state_of_the_last_run_is_read_count_for_a_mass_refusal() 
     for n in 0..4 {
         outcome(&mut breaker, &sent(n), refusal(), NOW);
     }
-    breaker.restore(Breaker::from_text(CLOSED, NOW).unwrap());
+    breaker.restore(&Breaker::from_text(CLOSED, NOW).unwrap());
     outcome(&mut breaker, &sent(4), refusal(), NOW + MINUTE);
     outcome(&mut breaker, &sent(5), refusal(), NOW + MINUTE);
     let again = refused_before(0, Outcome::Refused, NOW);
