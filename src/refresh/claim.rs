@@ -38,7 +38,7 @@ pub(super) struct ClaimedGrant {
     /// in which they arrive.
     pub(super) only_person: bool,
     /// By how much its dates had been corrected when it was claimed, at least.
-    pub(super) mended: Duration,
+    pub(super) corrected: Duration,
     /// The latest change that had been published when it was claimed, at most.
     pub(super) published: EventPosition,
 }
@@ -62,14 +62,14 @@ impl RefreshService {
             except: self.busy.persons(),
             order,
         };
-        let (mended, published) = (self.set_back().mended, self.parts.view.events().position());
+        let (corrected, published) = (self.set_back().corrected, self.parts.view.events().position());
         // The semaphore is never closed.
         let _claiming = self.claiming.acquire().await;
         let claims = self.parts.store.claim_due(ask).await?;
         let role = if probe { Role::Probe } else { Role::Ordinary };
         let take = |claim: Claim| {
             let busy = self.busy.begin(&claim.grant.person.id);
-            ClaimedGrant { claim, busy, role, on_demand: false, only_person, mended, published }
+            ClaimedGrant { claim, busy, role, on_demand: false, only_person, corrected, published }
         };
         Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
     }
@@ -136,7 +136,7 @@ impl RefreshService {
         role: Role,
     ) -> Result<Option<ClaimedGrant>, StoreError> {
         let only_person = self.is_the_only_person().await;
-        let (lease, mended) = (self.lease(self.parts.clock.now()), self.set_back().mended);
+        let (lease, corrected) = (self.lease(self.parts.clock.now()), self.set_back().corrected);
         let published = self.parts.view.events().position();
         if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
             return Ok(Some(ClaimedGrant {
@@ -145,7 +145,7 @@ impl RefreshService {
                 role,
                 on_demand: true,
                 only_person,
-                mended,
+                corrected,
                 published,
             }));
         }
@@ -161,11 +161,11 @@ impl RefreshService {
 
     /// Releases a claim without a refresh. If that fails, its lease ends by itself.
     pub(super) async fn release(&self, taken: ClaimedGrant) {
-        let ClaimedGrant { claim: Claim { mut grant, fence }, busy: _busy, role, mut mended, .. } = taken;
+        let ClaimedGrant { claim: Claim { mut grant, fence }, busy: _busy, role, mut corrected, .. } = taken;
         if role == Role::Probe {
             self.breaker().cancel_probe();
         }
-        self.mend(&mut grant, &mut mended);
+        self.correct_dates(&mut grant, &mut corrected);
         match self.parts.store.release(grant.person.id.clone(), fence, grant.next).await {
             Ok(_) => self.parts.view.invalidate(&grant.person.id),
             Err(why) => {

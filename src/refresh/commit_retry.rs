@@ -10,8 +10,8 @@ use crate::domain::grant::Grant;
 use crate::domain::person::Person;
 use crate::health::PendingCommit;
 use crate::health::PendingCommits;
+use crate::refresh::clock_correction::correct_dates;
 use crate::refresh::report::log_about;
-use crate::refresh::reschedule::mend;
 use crate::refresh::service::RefreshService;
 use crate::store::Committed;
 use crate::store::Fence;
@@ -42,11 +42,11 @@ impl RefreshService {
     }
 
     /// Corrects the dates of a claimed grant after the clock was set back. No other task corrects a claimed grant.
-    pub(super) fn mend(&self, grant: &mut Grant, mended: &mut Duration) {
-        let back = self.set_back().seen.saturating_sub(*mended);
+    pub(super) fn correct_dates(&self, grant: &mut Grant, corrected: &mut Duration) {
+        let back = self.set_back().seen.saturating_sub(*corrected);
         if !back.is_zero() {
-            mend(grant, back, &self.parts().policy, self.parts().clock.now());
-            *mended += back;
+            correct_dates(grant, back, &self.parts().policy, self.parts().clock.now());
+            *corrected += back;
         }
     }
 
@@ -56,13 +56,13 @@ impl RefreshService {
         &self,
         fence: Fence,
         grant: &Grant,
-        mut mended: Duration,
+        mut corrected: Duration,
     ) -> Option<Committed> {
         let (stopping, mut tries) = (self.parts().tasks.stopping(), 0);
         let mut grant = grant.clone();
         let (mut _counted, mut others_are_kept) = (None, false);
         loop {
-            self.mend(&mut grant, &mut mended);
+            self.correct_dates(&mut grant, &mut corrected);
             match self.parts().store.commit(fence, grant.clone()).await {
                 Ok(committed) => {
                     self.parts().view.invalidate(&grant.person.id);

@@ -9,11 +9,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::domain::time::UnixTime;
+use crate::refresh::clock_correction::PendingCorrections;
 use crate::refresh::clocks::Clocks;
 use crate::refresh::clocks::Shift;
 use crate::refresh::pass::Pass;
 use crate::refresh::pass::PassStep;
-use crate::refresh::reschedule::Mendings;
 use crate::refresh::service::RefreshService;
 use crate::store::StoreError;
 use crate::tasks::Wake;
@@ -43,7 +43,7 @@ pub struct EventLoop {
     retry_at: Option<UnixTime>,
     clocks: Clocks,
     /// Stored dates that are still to be corrected.
-    mendings: Mendings,
+    corrections: PendingCorrections,
 }
 
 impl EventLoop {
@@ -62,7 +62,7 @@ impl EventLoop {
             stuck: None,
             retry_at: None,
             clocks,
-            mendings: Mendings::default(),
+            corrections: PendingCorrections::default(),
         }
     }
 
@@ -222,7 +222,7 @@ impl EventLoop {
                 // The retry keeps its distance, because nothing else wakes the loop for grants that are due already.
                 self.retry_at = self.retry_at.map(|at| at - back);
                 self.refresher.breaker().set_back(back, now);
-                self.mendings.add(&self.refresher, back);
+                self.corrections.add(&self.refresher, back);
             }
             Some(Shift::Ahead(ahead)) => {
                 let seconds = ahead.as_secs();
@@ -232,7 +232,7 @@ impl EventLoop {
             }
             None => {}
         }
-        self.mendings.go_on(&self.refresher).await;
+        self.corrections.go_on(&self.refresher).await;
     }
 
     fn log_summary(&mut self, nap: Duration) {

@@ -4,6 +4,7 @@ mod backlog;
 mod backlog_watch;
 mod breaker_state;
 mod claim;
+mod clock_correction;
 mod clocks;
 mod commit_retry;
 mod consent_log;
@@ -23,6 +24,7 @@ mod reschedule_state;
 mod send;
 mod service;
 mod start_schedule;
+mod update_all;
 
 pub use crate::refresh::backlog::Backlog;
 pub use crate::refresh::event_loop::EventLoop;

@@ -17,5 +17,5 @@ pub(super) struct StartOptions {
 pub(super) struct ClockCorrection {
     pub(super) seen: Duration,
     /// By how much the stored grants have been corrected. Claimed grants are corrected when they are committed.
-    pub(super) mended: Duration,
+    pub(super) corrected: Duration,
 }

@@ -71,7 +71,7 @@ impl RefreshService {
     /// Refreshes a claimed grant whose turn has come. The permit is released when Webex has responded, so the next call need
     /// not wait for the commit.
     pub(super) async fn send(&self, taken: ClaimedGrant, place: SemaphorePermit<'_>) -> Option<Outcome> {
-        let ClaimedGrant { mut claim, busy: _busy, role, on_demand, only_person, mut mended, .. } = taken;
+        let ClaimedGrant { mut claim, busy: _busy, role, on_demand, only_person, mut corrected, .. } = taken;
         self.backlog.count_sent();
         let urgent = is_urgent(&claim.grant, self.parts.clock.now());
         let asked_at = Instant::now();
@@ -79,7 +79,7 @@ impl RefreshService {
         let verdict = Verdict::from_response(reply.fact, &claim.grant.tokens.access_token);
         let evidence = evidence(&verdict, reply.retry_after, asked_at.elapsed());
         let now = self.parts.clock.now();
-        self.mend(&mut claim.grant, &mut mended);
+        self.correct_dates(&mut claim.grant, &mut corrected);
         let (verdict, turn, repeated) = {
             let mut breaker = self.breaker();
             let sent = sent_refresh(&claim.grant, (role, on_demand, only_person), now);
@@ -94,7 +94,7 @@ impl RefreshService {
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
         let next = after_refresh(&claim.grant, next);
         let had_ended = claim.grant.status == GrantStatus::ConsentNeeded;
-        let kept = self.commit_with_retry(claim.fence, &next, mended).await;
+        let kept = self.commit_with_retry(claim.fence, &next, corrected).await;
         self.save_breaker().await;
         if kept == Some(Committed::Kept) {
             let level = match next.last.outcome {

@@ -3,8 +3,8 @@
 mod backlog;
 mod breaker;
 mod catch_up;
+mod clock_corrections;
 mod isolation;
-mod mendings;
 mod person_checks;
 mod queued_claims;
 mod quiet_logs;

@@ -286,7 +286,7 @@ async fn two_clock_steps_back_are_both_corrected_even_if_the_store_fails_meanwhi
 
 #[tokio::test(start_paused = true)]
 async fn a_consent_during_a_clock_correction_keeps_its_dates() {
-    // The second time the old dates look as if they were of the minutes in which they are mended.
+    // The second time the old dates look as if they were of the minutes in which they are corrected.
     for back in [2 * DAY, 5 * HOUR + 2 * MINUTE] {
         let (store, services) = running_with_faulty_store().await;
         let before = [services.grant(1).await, services.grant(2).await];
@@ -306,10 +306,10 @@ async fn a_consent_during_a_clock_correction_keeps_its_dates() {
         sleep(MINUTE).await;
         assert_eq!([services.grant(0).await, services.grant(3).await], consented, "{back:?}");
         for (person, before) in [1, 2].into_iter().zip(before) {
-            let mended = services.grant(person).await;
-            assert_eq!(mended.renewed_at, before.renewed_at - back, "person {person}, {back:?}");
+            let corrected = services.grant(person).await;
+            assert_eq!(corrected.renewed_at, before.renewed_at - back, "person {person}, {back:?}");
             assert_eq!(
-                mended.tokens.expires_at,
+                corrected.tokens.expires_at,
                 before.tokens.expires_at - back,
                 "person {person}, {back:?}"
             );

@@ -349,7 +349,7 @@ impl InvariantChecker {
 
     /// Leases are shortened.
     pub(crate) fn settled(&mut self, lease_end: UnixTime) {
-        self.unmended = false;
+        self.uncorrected = false;
         for (_, end) in self.people.iter_mut().filter_map(|seen| seen.fence.as_mut()) {
             *end = lease_end.min(*end);
         }

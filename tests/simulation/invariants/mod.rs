@@ -174,7 +174,7 @@ pub(super) struct InvariantChecker {
     all_refused_since: Option<UnixTime>,
     era: u32,
     /// The clock was set back while the process ran, and the store does not reflect it yet.
-    unmended: bool,
+    uncorrected: bool,
     expiries: BTreeSet<(UnixTime, usize)>,
     in_flight: BTreeMap<u64, (usize, u64)>,
     visits: u64,
@@ -219,7 +219,7 @@ impl InvariantChecker {
             refusals: Vec::new(),
             all_refused_since: None,
             era: 0,
-            unmended: false,
+            uncorrected: false,
             expiries: BTreeSet::new(),
             in_flight: BTreeMap::new(),
             visits: 0,
@@ -295,7 +295,7 @@ impl InvariantChecker {
         self.check_survival();
         self.up_since = None;
         // The clock step is unknown to the next process.
-        self.era += u32::from(std::mem::take(&mut self.unmended));
+        self.era += u32::from(std::mem::take(&mut self.uncorrected));
         let now = self.now;
         for code in std::mem::take(&mut self.codes).into_values() {
             self.people[code.person].lost_consent |= code.chain.is_some() || code.unanswered;
@@ -330,7 +330,7 @@ impl InvariantChecker {
         self.all_refused_since = None;
         self.clock_changed = self.now;
         self.era += u32::from(while_down && ms < 0);
-        self.unmended |= !while_down && ms < 0;
+        self.uncorrected |= !while_down && ms < 0;
         self.excuse_all();
         self.stats.clock_sets += 1;
         self.record(&format!("the clock is set by {ms} ms"));

@@ -1,4 +1,4 @@
-//! Dates on the way to being mended: the store fails between, the clock is set again, the daemon stops.
+//! Dates on the way to being corrected: the store fails between, the clock is set again, the daemon stops.
 
 use std::sync::Arc;
 
@@ -44,8 +44,8 @@ impl TestServices {
         sleep(SECOND).await;
     }
 
-    /// That the third one's dates were mended by so many days.
-    async fn is_mended(&self, before: &Grant, days: u32) {
+    /// That the third one's dates were corrected by so many days.
+    async fn is_corrected(&self, before: &Grant, days: u32) {
         let after = self.grant(2).await;
         assert_eq!(after.renewed_at, before.renewed_at - days * DAY);
         assert_eq!(after.tokens.expires_at, before.tokens.expires_at - days * DAY);
@@ -80,7 +80,7 @@ async fn a_failed_clock_correction_is_not_retried_at_each_notification() {
     assert!((9..=12).contains(&tries), "{tries} tries in five minutes");
     store.recover();
     sleep(MINUTE).await;
-    services.is_mended(&before, 2).await;
+    services.is_corrected(&before, 2).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,7 +91,7 @@ async fn a_second_clock_step_is_corrected_at_once() {
     assert_eq!(services.grant(2).await, before);
     store.recover();
     services.set_back(3).await;
-    services.is_mended(&before, 5).await;
+    services.is_corrected(&before, 5).await;
     assert!(services.store.last_write_at().await.unwrap().unwrap() <= services.now());
 }
 
@@ -102,7 +102,7 @@ async fn dates_corrected_before_the_store_failed_are_not_corrected_twice() {
     services.set_back(2).await;
     store.recover();
     sleep(2 * MINUTE).await;
-    services.is_mended(&before, 2).await;
+    services.is_corrected(&before, 2).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -113,7 +113,7 @@ async fn the_next_start_completes_the_second_of_two_clock_corrections() {
     // One step for the grants, one to find that there are no more.
     only_steps(&store, 2);
     services.set_back(3).await;
-    services.is_mended(&before, 2).await;
+    services.is_corrected(&before, 2).await;
     services.kill().await;
     store.recover();
     services.start(false).await;
@@ -134,7 +134,7 @@ async fn a_stop_during_a_clock_correction_leaves_the_rest_to_the_next_start() {
     store.recover();
     services.start(false).await;
     assert_eq!(store.asked(&[StoreOp::Settle]), 1);
-    services.is_mended(&before, 2).await;
+    services.is_corrected(&before, 2).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -165,14 +165,14 @@ async fn a_stop_while_new_settings_are_applied_leaves_them_to_the_next_start() {
 
 #[tokio::test(start_paused = true)]
 async fn a_clock_step_under_a_minute_between_two_starts_is_ignored() {
-    for (seconds, mendings) in [(59, 0), (61, 1)] {
+    for (seconds, corrections) in [(59, 0), (61, 1)] {
         let store = FaultyStore::new();
         let mut services = TestServices::with_store(store.clone(), Settings::default(), POLICY, RATE_LIMITS);
         services.clock.step(seconds * 1000);
         services.consent(0).await;
         services.clock.step(-seconds * 1000);
         services.start(false).await;
-        assert_eq!(store.asked(&[StoreOp::Settle]), mendings, "{seconds} s");
+        assert_eq!(store.asked(&[StoreOp::Settle]), corrections, "{seconds} s");
     }
 }
 
@@ -254,7 +254,7 @@ async fn a_consent_between_two_clock_steps_is_corrected_by_the_second_only() {
     let intercept = services.grant(1).await;
     store.recover();
     services.set_back(3).await;
-    services.is_mended(&before, 5).await;
+    services.is_corrected(&before, 5).await;
     let after = services.grant(1).await;
     assert_eq!(after.renewed_at, intercept.renewed_at - 3 * DAY);
     assert_eq!(after.tokens.expires_at, intercept.tokens.expires_at - 3 * DAY);
