@@ -25,12 +25,16 @@ impl Breaker {
         }
     }
 
-    /// Takes over the outage of the last run. What responses have shown in this run stays known: if the store could not be read
-    /// for a while, some came before.
-    pub fn restore(&mut self, left: &Self) {
-        self.outage = left.outage.or(self.outage);
-        self.mass_refusal_since = self.mass_refusal_since.or(left.mass_refusal_since);
-        self.untried = left.untried;
+    /// Takes over the outage of the last run. Responses of this run that arrived before the stored state could be read still
+    /// count: after a success, only a wait that Webex requested is left of that outage.
+    pub fn restore(&mut self, previous: &Self) {
+        let answered = self.accepted.is_some();
+        let outage = previous.outage.filter(|outage| !answered || outage.cause == Cause::Busy);
+        self.outage = outage.or(self.outage);
+        if !answered {
+            self.mass_refusal_since = self.mass_refusal_since.or(previous.mass_refusal_since);
+        }
+        self.untried = previous.untried && !answered;
     }
 
     /// Restores a breaker from the text of [`Breaker::to_text`] at a start at `now`. `None` for any other text.

@@ -277,3 +277,13 @@ fn refusals_before_the_state_of_the_last_run_is_read_count_for_a_mass_refusal() 
     assert_eq!(outcome(&mut breaker, &again, refusal(), NOW + 20 * MINUTE), Outcome::Refused);
     assert_eq!(breaker.cause(), Some(Cause::ManyRefused));
 }
+
+#[test]
+fn a_success_before_the_state_of_the_last_run_is_read_ends_its_outage() {
+    let mut breaker = Breaker::default();
+    record(&mut breaker, &sent(1), success(), NOW);
+    breaker.restore(&Breaker::from_text(&refused().to_text(), NOW).unwrap());
+    assert!(!breaker.is_open() && !breaker.is_untried());
+    breaker.restore(&Breaker::from_text(&asked_to_wait(HOUR).to_text(), NOW).unwrap());
+    assert!(breaker.is_open(), "a requested wait is obeyed");
+}
