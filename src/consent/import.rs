@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use crate::consent::finish::longest_wait;
+use crate::consent::rotated_tokens::ImportBlocked;
 use crate::consent::service::ConsentService;
 use crate::domain::exchanges::asked_wait;
 use crate::domain::exchanges::bounded;
@@ -17,6 +18,7 @@ use crate::domain::time::UnixTime;
 use crate::domain::verdict::TokenSet;
 use crate::domain::verdict::Verdict;
 use crate::store::Saved;
+use crate::store::StoreError;
 use crate::webex::OwnerKind;
 use crate::webex::OwnerUnknown;
 
@@ -133,7 +135,8 @@ impl ConsentService {
     /// Webex. `None` if the grant must be imported, or the store cannot tell.
     pub async fn imported_before(&self, offered: &ImportRequest) -> Option<ImportedGrant> {
         let refresh_token = clean_token(offered.refresh_token.clone(), "refresh token").ok().flatten()?;
-        if offered.replace {
+        // While a rotated token waits to be stored, the import must go on.
+        if offered.replace || self.held.successor(&refresh_token).is_some() {
             return None;
         }
         let person = self.store.find_import(refresh_token.sha256()).await.ok().flatten()?;
@@ -148,6 +151,24 @@ impl ConsentService {
         access_token: Option<Secret>,
         replace: bool,
     ) -> Result<ImportedGrant, ImportError> {
+        let _under_way = self.held.begin(&offered).map_err(|blocked| match blocked {
+            ImportBlocked::UnderWay => ImportError::retry_later(
+                "the same refresh token is being imported already; try again when that import has ended".to_owned(),
+                None,
+            ),
+            ImportBlocked::Full => ImportError::Failed(
+                "too many imported grants wait to be stored, because their owners could not be learned from Webex; import \
+                 those again first"
+                    .to_owned(),
+            ),
+        })?;
+        // Before the refresh: where Webex rotates refresh tokens, a result that cannot be stored would lose the grant.
+        if let Err(why) = self.store.check_writable().await {
+            log::log!(why.log_level(), "a grant is not imported: {why}");
+            return Err(ImportError::Failed(
+                "the store cannot be written; the daemon's log says why".to_owned(),
+            ));
+        }
         if let Some(access_token) = access_token {
             self.check_owner_first(&access_token).await?;
         }
@@ -167,8 +188,20 @@ impl ConsentService {
         let tokens = Tokens::first(issued, sent_at)
             .ok_or_else(|| ImportError::Failed("Webex's response has no refresh token".to_owned()))?;
         // The stored grant may be the imported one, whose refresh token Webex has just rotated.
-        let stored = self.store.find(person.id.clone()).await.ok().flatten();
-        let is_stored = replaced && stored.is_some_and(|stored| stored.tokens.refresh_token == offered);
+        let stored = match self.store.find(person.id.clone()).await {
+            Ok(stored) => stored,
+            // A record that does not open is replaced.
+            Err(StoreError::Unreadable(_)) => None,
+            Err(why) => {
+                log::log!(why.log_level(), "{person}: cannot store the imported grant: {why}");
+                return Err(ImportError::Failed(
+                    "the store cannot be read; the daemon's log says why".to_owned(),
+                ));
+            }
+        };
+        let is_stored = replaced
+            && stored
+                .is_some_and(|stored| [&offered, &refresh_token].contains(&&stored.tokens.refresh_token));
         let save = |grant| {
             if replace || is_stored { self.store.save_consent(grant) } else { self.store.save_import(grant) }
         };
@@ -176,14 +209,15 @@ impl ConsentService {
             log::error!(person = person.id.as_str(); "{person}: cannot store the imported grant: {error}");
             ImportError::Failed("the grant could not be stored; the daemon's log says why".to_owned())
         })?;
-        if saved != Saved::Older
-            && let Err(why) = self.store.note_import(person.id.clone(), offered.sha256()).await
-        {
+        let is_done = saved != Saved::Older && !(saved == Saved::Kept && replaced);
+        if is_done && let Err(why) = self.store.note_import(person.id.clone(), offered.sha256()).await {
             // Then the same grant is asked of Webex again if it is imported again.
             log::log!(why.log_level(), "cannot note that a grant was imported: {why}");
         }
         // A grant that did not replace the stored one may be imported again with `replace`.
-        if saved != Saved::Kept {
+        if saved == Saved::Kept {
+            self.held.mark_spare(&offered);
+        } else {
             self.held.release(&offered);
         }
         let taken = ImportedGrant { person, saved };
