@@ -161,7 +161,7 @@ pub struct RefreshRequest {
     /// Refresh even if the token was renewed within the no-op window.
     #[serde(default)]
     pub force: bool,
-    /// The refresh is one of many: those that readers wait for go first.
+    /// Set this if a program refreshes many persons: refreshes that readers wait for then go first.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub bulk: bool,
 }
@@ -227,7 +227,8 @@ pub struct Planned {
     /// The estimated seconds between two of them; null: there is at most one.
     #[serde(default)]
     pub interval_seconds: Option<u64>,
-    /// When the person must consent again; null: not within the period, or refreshes extend the consent.
+    /// When the person must consent again; null: not within the period, or refreshes extend the consent. If Webex has not answered
+    /// for a week, a consent that refreshes extend has a date, too.
     pub consent_by: Option<String>,
 }
 

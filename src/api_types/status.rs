@@ -54,7 +54,7 @@ pub struct BacklogView {
 /// How many refreshes may run at once and start in a second.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RefreshLimitsView {
-    /// `EVENT_LOOP_CONCURRENCY`. A command that refreshes or imports many grants should send so many requests at once.
+    /// `EVENT_LOOP_CONCURRENCY`. A command that refreshes or imports many grants should send this many requests at once.
     pub concurrency: u64,
     /// `EVENT_LOOP_MAX_PER_SECOND`; null without a limit.
     pub per_second: Option<f64>,

@@ -45,7 +45,7 @@ impl JsonStream {
     pub(super) fn write(&mut self, items: &[impl Serialize]) -> io::Result<()> {
         for item in items {
             self.layout.begin_array_value(&mut self.text, !self.any)?;
-            // Items are indented while they are encoded. To indent them afterwards took as long as everything else.
+            // Items are indented while they are encoded, because indenting the encoded text doubles the time.
             item.serialize(&mut Serializer::with_formatter(&mut self.text, self.layout.clone()))?;
             self.layout.end_array_value(&mut self.text)?;
             self.any = true;
