@@ -60,13 +60,14 @@ pub(super) trait BulkCommand {
     fn answered(&mut self, item: Self::Item, reply: Self::Reply) -> Result<Option<Duration>, CommandError>;
 }
 
-/// A daemon of another version, or one that cannot say, gets one request after another.
+/// The part of `GET /status` that says how many requests to send.
 #[derive(Deserialize)]
 struct LimitsStatus {
     refresh_limits: Option<RefreshLimitsView>,
 }
 
-/// How many requests to send at once, so that the daemon is never idle and none waits long.
+/// How many requests to send at once, so that the daemon is never idle and none waits long. A daemon of another version, or one
+/// that cannot say, gets one request after another.
 pub(super) fn requests_at_once(api: SharedApi<'_>) -> usize {
     let status: Option<LimitsStatus> = api.get(&format!("{API}/status")).ok();
     let Some(limits) = status.and_then(|status| status.refresh_limits) else { return 1 };
@@ -106,8 +107,8 @@ pub(super) fn run<C: BulkCommand>(
         }
         scope.spawn(move || interrupts.watch(may_exit, || events.send(BulkEvent::Interrupted).is_ok()));
         let end = Ok(BulkEnd::Complete);
-        let done =
-            Feeder { items, incoming, at_once, under_way: 0, hold: None, more: true, end }.feed(command);
+        let done = Feeder { items, incoming, at_once, may_exit, under_way: 0, hold: None, more: true, end }
+            .feed(command);
         ended.cancel();
         done
     })
@@ -132,6 +133,8 @@ struct Feeder<T, R> {
     items: Sender<T>,
     incoming: Receiver<BulkEvent<T, R>>,
     at_once: usize,
+    /// Whether a second signal ends the process.
+    may_exit: bool,
     under_way: usize,
     /// No request is sent before this time.
     hold: Option<Instant>,
@@ -192,7 +195,9 @@ impl<T, R> Feeder<T, R> {
             self.end = Ok(BulkEnd::Interrupted);
         }
         if self.under_way > 0 {
-            print_stderr(&format!("stopping when {} requests are answered", self.under_way));
+            let requests = if self.under_way == 1 { "request that was" } else { "requests that were" };
+            let again = if self.may_exit { "; press Ctrl-C again to stop at once" } else { "" };
+            print_stderr(&format!("stopping: waiting for {} {requests} sent{again}", self.under_way));
         }
     }
 

@@ -58,7 +58,7 @@ settings! {
     Plain "EVENT_LOOP_CONCURRENCY" ["16"] "refreshes at once, 1 to 1024",
     Plain "EVENT_LOOP_MAX_PER_SECOND" ["20"] "refreshes that start in a second; 0: no limit",
     Plain "EVENT_LOOP_CATCH_UP_PER_SECOND" ["200"]
-        "what the pace may grow to for tokens that are dead or nearly so, until Webex answers 429; 0: no growth",
+        "maximum refreshes per second while tokens are expired or about to expire; 0: never above EVENT_LOOP_MAX_PER_SECOND",
     Plain "WEBEX_API_BASE_URL" ["https://webexapis.com/v1"] "where Webex is; plain http on loopback only",
     Path "WEBEX_CA_FILE" ["none"] "PEM certificates to trust in calls to Webex, beside the system's",
     Plain "HTTPS_PROXY" ["none"]

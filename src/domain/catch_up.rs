@@ -4,14 +4,14 @@
 //! answers 429, it is halved. If Webex becomes slower, or many calls fail, a quarter is taken off. It is never below the configured
 //! rate, and returns to it when no such token waits any more.
 //!
-//! All times are counted from one moment, by a clock that is never set.
+//! Times are read from the monotonic clock, since the start.
 
 use std::time::Duration;
 
-/// The fewest answers that say whether Webex keeps up.
-const MIN_STEP: usize = 8;
+/// Minimum number of answers in a step. Fewer do not show whether Webex keeps up.
+const MIN_ANSWERS_PER_STEP: usize = 8;
 
-/// The most answers of a step whose times are kept: enough for a median.
+/// Maximum number of answers of a step whose times are kept: enough for a median.
 const MAX_TIMES: usize = 256;
 
 /// Without an answer about an urgent token for this long, the pace returns to the configured rate.
@@ -51,7 +51,7 @@ pub enum PaceEvidence {
 pub struct CatchUp {
     /// The configured rate.
     base: f64,
-    most: f64,
+    max_per_second: f64,
     pace: f64,
     /// The highest pace until this time.
     ceiling: Option<(f64, Duration)>,
@@ -74,12 +74,12 @@ struct Step {
 }
 
 impl CatchUp {
-    /// Begins at `base` refreshes a second, which may grow to `most`. If `most` is not above `base`, the pace never changes.
+    /// Begins at `base` refreshes a second, which may grow to `max_per_second`. If that is not above `base`, the pace never changes.
     #[must_use]
-    pub fn new(base: f64, most: f64) -> Self {
+    pub fn new(base: f64, max_per_second: f64) -> Self {
         Self {
             base,
-            most: most.max(base),
+            max_per_second: max_per_second.max(base),
             pace: base,
             ceiling: None,
             hold_until: Duration::ZERO,
@@ -93,13 +93,13 @@ impl CatchUp {
     /// Whether the pace may grow at all.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.base > 0.0 && self.most > self.base
+        self.base > 0.0 && self.max_per_second > self.base
     }
 
-    /// The most refreshes a second.
+    /// Maximum refreshes per second.
     #[must_use]
-    pub fn most(&self) -> f64 {
-        self.most
+    pub fn max_per_second(&self) -> f64 {
+        self.max_per_second
     }
 
     /// The refreshes a second at present, at least the configured rate.
@@ -139,7 +139,7 @@ impl CatchUp {
 
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; never negative")]
     fn step_size(&self) -> usize {
-        (self.pace.ceil() as usize).max(MIN_STEP)
+        (self.pace.ceil() as usize).max(MIN_ANSWERS_PER_STEP)
     }
 
     fn begin_step(&mut self, now: Duration) {
@@ -190,7 +190,7 @@ impl CatchUp {
 
     fn limit(&self, now: Duration) -> f64 {
         let ceiling = self.ceiling.filter(|(_, until)| now < *until).map(|(ceiling, _)| ceiling);
-        ceiling.map_or(self.most, |ceiling| ceiling.min(self.most)).max(self.pace)
+        ceiling.map_or(self.max_per_second, |ceiling| ceiling.min(self.max_per_second)).max(self.pace)
     }
 
     /// The usual time is the lowest median. It rises slowly, in case Webex has become slower for good.

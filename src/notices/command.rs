@@ -56,7 +56,7 @@ impl ProgramSink {
             Err(e) => return DeliveryResult::sink_failed(format!("{} cannot be run: {e}", self.program)),
         };
         let (stdin, body) = (group.0.stdin.take(), outgoing.body() + "\n");
-        let mut output = Output { pipe: group.0.stderr.take(), start: Vec::new() };
+        let mut output = Output { pipe: group.0.stderr.take(), start: Vec::new(), has_more: false };
         let run = async {
             if let Some(mut stdin) = stdin {
                 // A write error is ignored: a program that does not read all of its input reports success by its exit code.
@@ -94,6 +94,8 @@ impl ProgramSink {
 struct Output {
     pipe: Option<ChildStderr>,
     start: Vec<u8>,
+    /// Whether there were bytes after the start.
+    has_more: bool,
 }
 
 impl Output {
@@ -104,6 +106,7 @@ impl Output {
             && let Ok(length @ 1..) = pipe.read(&mut buffer).await
         {
             let room = MAX_OUTPUT.saturating_sub(self.start.len());
+            self.has_more |= length > room;
             self.start.extend(buffer.iter().take(length.min(room)));
         }
     }
@@ -122,8 +125,10 @@ impl Output {
         for line in String::from_utf8_lossy(&self.start).lines().filter(|line| !line.trim().is_empty()) {
             log::info!("notices: {program} wrote: {}", printable(line));
         }
-        if self.start.len() >= MAX_OUTPUT {
-            log::info!("notices: {program} wrote more; only the first {MAX_OUTPUT} bytes are logged");
+        if self.has_more {
+            log::info!(
+                "notices: {program} wrote more than {MAX_OUTPUT} bytes to stderr; the rest is not logged"
+            );
         }
     }
 }

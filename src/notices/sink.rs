@@ -69,7 +69,7 @@ pub trait Sink: Send + Sync {
     /// The sink's name, in the store and in texts.
     fn name(&self) -> &str;
 
-    /// Sends one outgoing once. The caller cancels it after [`DELIVERY_LIMIT`].
+    /// Tries once to deliver this notice. The caller cancels it after [`DELIVERY_LIMIT`].
     fn deliver<'a>(&'a self, outgoing: &'a OutgoingNotice) -> DeliveryFuture<'a>;
 
     /// Maximum number of concurrent deliveries.

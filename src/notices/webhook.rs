@@ -22,7 +22,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 /// The address of the receiver, and the keys that sign messages to it.
 #[derive(Clone, Debug)]
 pub struct WebhookSettings {
-    /// May contain a key of the receiver, so it is neither logged nor observed.
+    /// May contain a key of the receiver, so it is neither logged nor shown.
     pub url: Secret,
     /// The keys that sign every message.
     pub keys: SigningKeys,

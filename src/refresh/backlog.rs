@@ -35,7 +35,7 @@ pub struct Backlog {
     /// Refreshes per second: the current pace, or the measured one where that is lower. `None` if no rate is configured and none
     /// has been measured yet.
     pub per_second: Option<f64>,
-    /// What the pace may grow to.
+    /// Maximum refreshes per second, if the pace may grow.
     pub most_per_second: Option<f64>,
     /// An estimate of when the last of them is sent, at this rate.
     pub until: Option<UnixTime>,
@@ -62,7 +62,7 @@ pub(super) struct WatchState {
 pub(super) struct BacklogPace {
     pub(super) configured: Option<f64>,
     pub(super) current: Option<f64>,
-    pub(super) most: Option<f64>,
+    pub(super) max_per_second: Option<f64>,
 }
 
 /// The result of the last count.
@@ -119,11 +119,11 @@ impl BacklogWatch {
         let due = counts.due.saturating_sub(since);
         let expired = counts.expired.min(due);
         let per_second = self.rate(pace.current);
-        let ordinary = pace.configured.into_iter().chain(per_second).min_by(f64::total_cmp);
-        let until =
-            time_after(expired, per_second, now).and_then(|until| time_after(due - expired, ordinary, until));
+        let not_urgent = pace.configured.into_iter().chain(per_second).min_by(f64::total_cmp);
+        let until = time_after(expired, per_second, now)
+            .and_then(|until| time_after(due - expired, not_urgent, until));
         let most_per_second =
-            pace.most.filter(|most| expired > 0 && per_second.is_some_and(|rate| rate < *most));
+            pace.max_per_second.filter(|max| expired > 0 && per_second.is_some_and(|rate| rate < *max));
         (due > 0).then_some(Backlog {
             due,
             or_more: counts.or_more,
@@ -171,10 +171,12 @@ impl Backlog {
             Some(rate) => format!("at {} a second", rounded(rate)),
             None => "at an unknown rate".to_owned(),
         };
-        let growth = most_per_second.map(|most| format!(", which may grow to {}", rounded(most)));
+        let growth =
+            most_per_second.map(|most| format!("; earlier if the rate grows, to at most {}", rounded(most)));
         let growth = growth.unwrap_or_default();
-        let end = until.map(|until| format!(", the last one is sent at about {until}")).unwrap_or_default();
-        format!("{due}{more} refreshes are due{dead}; {rate}{growth}{end}")
+        let end =
+            until.map(|until| format!(", the last one is sent at about {until}{growth}")).unwrap_or_default();
+        format!("{due}{more} refreshes are due{dead}; {rate}{end}")
     }
 }
 

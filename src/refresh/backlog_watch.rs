@@ -50,7 +50,7 @@ impl RefreshService {
         BacklogPace {
             configured: rate(self.parts().pace),
             current: rate(self.current_limits()),
-            most: self.pace.most(),
+            max_per_second: self.pace.max_per_second(),
         }
     }
 
@@ -93,7 +93,7 @@ impl RefreshService {
         {
             let mut state = self.backlog.state();
             // The pace grows within a minute.
-            let soon = state.counted.is_none() && counts.expired > 0 && self.pace.most().is_some();
+            let soon = state.counted.is_none() && counts.expired > 0 && self.pace.max_per_second().is_some();
             let next = if soon { LOOK_INTERVAL } else { LOG_INTERVAL };
             (state.counted, state.look_at) = (Some(Counted { counts, sent }), Some(Instant::now() + next));
         }

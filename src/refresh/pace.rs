@@ -47,12 +47,12 @@ impl CallPlaces {
 }
 
 impl RefreshPace {
-    pub(super) fn new(limits: RateLimits, most_per_second: f64) -> Self {
+    pub(super) fn new(limits: RateLimits, max_per_second: f64) -> Self {
         let calls = CallPlaces {
             permits: Semaphore::new(limits.concurrency),
             number: Mutex::new(limits.concurrency),
         };
-        let catch_up = Mutex::new(CatchUp::new(limits.per_second, most_per_second));
+        let catch_up = Mutex::new(CatchUp::new(limits.per_second, max_per_second));
         Self { began: Instant::now(), catch_up, calls }
     }
 
@@ -84,9 +84,10 @@ impl RefreshPace {
         self.catch_up.lock().return_to_base(self.now());
     }
 
-    /// The most refreshes a second, if the pace may grow.
-    pub(super) fn most(&self) -> Option<f64> {
-        Some(self.catch_up.lock()).filter(|catch_up| catch_up.is_on()).map(|catch_up| catch_up.most())
+    /// Maximum refreshes per second, if the pace may grow.
+    pub(super) fn max_per_second(&self) -> Option<f64> {
+        let catch_up = self.catch_up.lock();
+        catch_up.is_on().then(|| catch_up.max_per_second())
     }
 }
 
@@ -96,7 +97,8 @@ pub(super) fn is_urgent(grant: &Grant, now: UnixTime) -> bool {
     grant.status == GrantStatus::Active && Policy::is_at_risk(&grant.dates(), now)
 }
 
-/// What an answer of Webex says about the pace. A 429 counts whether it is one person's or not: it costs half of the growth at most.
+/// What an answer of Webex says about the pace. A 429 counts whether it is one person's or not: it halves the
+/// pace, never below the configured rate, and limits it for ten minutes.
 pub(super) fn evidence(verdict: &Verdict, wait: Option<Duration>, took: Duration) -> PaceEvidence {
     match verdict {
         Verdict::Renewed(_) | Verdict::Unchanged(_) => PaceEvidence::Clean(took),

@@ -48,7 +48,7 @@ impl RefreshService {
         // The semaphore is never closed.
         let place = self.bulk.clone().acquire_owned().await.ok();
         self.starts().next(StartReason::Bulk).await;
-        self.starts().next_ordinary(StartReason::Bulk).await;
+        self.starts().next_not_urgent(StartReason::Bulk).await;
         BulkTurn(place)
     }
 
@@ -73,7 +73,7 @@ impl RefreshService {
         // Before the claim, because its lease could end during the wait.
         self.starts().next(reason).await;
         if !urgent {
-            self.starts().next_ordinary(reason).await;
+            self.starts().next_not_urgent(reason).await;
         }
         drop(expected);
         let stops = self.parts().tasks.stopping().is_cancelled();

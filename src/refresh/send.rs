@@ -36,7 +36,7 @@ impl RefreshService {
         let place = self.pace.call_place().await.ok()?;
         self.starts.next(StartReason::Due).await;
         if !is_urgent(&taken.claim.grant, claimed_at) {
-            self.starts.next_ordinary(StartReason::Due).await;
+            self.starts.next_not_urgent(StartReason::Due).await;
         }
         let grant = &taken.claim.grant;
         if self.parts.view.events().changed_since(taken.published, &grant.person.id) {

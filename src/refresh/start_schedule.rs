@@ -1,4 +1,5 @@
-//! The starts of refreshes: at even intervals, so that there are no bursts, and in turn by their reasons.
+//! The starts of refreshes: at even intervals, so that there are no bursts, taking turns between due, requested and bulk
+//! refreshes.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -22,12 +23,12 @@ use crate::refresh::rate_limit::RateLimits;
 /// configured rate.
 #[derive(Debug)]
 pub(super) struct StartSchedule {
-    /// By the configured rate; zero if there is none.
-    configured: Duration,
-    /// By the current pace, in nanoseconds.
+    /// Time between two starts at the configured rate; zero: no limit.
+    configured_spacing: Duration,
+    /// Time between two starts at the current pace, in nanoseconds.
     current: AtomicU64,
     /// For refreshes that are not urgent.
-    ordinary: StartLane,
+    not_urgent: StartLane,
     all: StartLane,
     /// Counts the requested refreshes that have not started, also those that wait for a free slot: each holds a clone.
     expected: Arc<()>,
@@ -51,7 +52,7 @@ pub(super) enum StartReason {
     Bulk,
 }
 
-/// Starts at even intervals, in turn by their reasons.
+/// Starts at even intervals, taking turns between due, requested and bulk refreshes.
 #[derive(Debug)]
 struct StartLane {
     next_start: Mutex<Option<Instant>>,
@@ -141,11 +142,11 @@ impl StartLane {
 
 impl StartSchedule {
     pub(super) fn new(limits: RateLimits) -> Self {
-        let configured = spacing(limits.per_second);
+        let configured_spacing = spacing(limits.per_second);
         Self {
-            configured,
-            current: AtomicU64::new(nanoseconds(configured)),
-            ordinary: StartLane::new(),
+            configured_spacing,
+            current: AtomicU64::new(nanoseconds(configured_spacing)),
+            not_urgent: StartLane::new(),
             all: StartLane::new(),
             expected: Arc::default(),
         }
@@ -153,7 +154,7 @@ impl StartSchedule {
 
     /// Sets the current pace, which is not below the configured rate.
     pub(super) fn set_pace(&self, per_second: f64) {
-        let current = spacing(per_second).min(self.configured);
+        let current = spacing(per_second).min(self.configured_spacing);
         self.current.store(nanoseconds(current), Ordering::Relaxed);
     }
 
@@ -163,7 +164,7 @@ impl StartSchedule {
 
     /// The longest time until all grants that the event loop has claimed have started.
     pub(super) fn backlog(&self) -> Duration {
-        self.all.backlog(self.current()) + self.ordinary.backlog(self.configured)
+        self.all.backlog(self.current()) + self.not_urgent.backlog(self.configured_spacing)
     }
 
     /// Announces a requested refresh, which is counted until the result is dropped.
@@ -182,16 +183,16 @@ impl StartSchedule {
 
     /// Returns when a refresh that is not urgent may start by the configured rate, after it has waited for [`StartSchedule::next`].
     /// In the other order, several that wait for the current pace could start at once.
-    pub(super) async fn next_ordinary(&self, reason: StartReason) {
+    pub(super) async fn next_not_urgent(&self, reason: StartReason) {
         // Otherwise the pace is the configured rate.
-        if self.current() < self.configured {
-            self.ordinary.next(reason, || self.configured).await;
+        if self.current() < self.configured_spacing {
+            self.not_urgent.next(reason, || self.configured_spacing).await;
         }
     }
 
     /// Returns when another refresh may start by the current pace.
     pub(super) async fn next(&self, reason: StartReason) {
-        if !self.configured.is_zero() {
+        if !self.configured_spacing.is_zero() {
             self.all.next(reason, || self.current()).await;
         }
     }
@@ -321,12 +322,12 @@ mod tests {
     }
 
     /// How many refreshes start within ten seconds.
-    async fn started(starts: &StartSchedule, ordinary: bool) -> usize {
+    async fn started(starts: &StartSchedule, not_urgent: bool) -> usize {
         let (begin, mut count) = (Instant::now(), 0);
         while begin.elapsed() < Duration::from_secs(10) {
             starts.next(StartReason::Due).await;
-            if ordinary {
-                starts.next_ordinary(StartReason::Due).await;
+            if not_urgent {
+                starts.next_not_urgent(StartReason::Due).await;
             }
             count += 1;
         }
@@ -334,13 +335,16 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn ordinary_refreshes_keep_to_the_configured_rate_at_a_higher_pace() {
+    async fn refreshes_that_are_not_urgent_keep_to_the_configured_rate_at_a_higher_pace() {
         for (pace, total) in [(20.0, 200_usize), (100.0, 1000), (5.0, 200)] {
             let starts = StartSchedule::new(RateLimits { concurrency: 16, per_second: 20.0 });
             starts.set_pace(pace);
-            let (ordinary, urgent) = tokio::join!(started(&starts, true), started(&starts, false));
-            assert!((total - 10..=total + 10).contains(&(ordinary + urgent)), "{pace}: {ordinary} {urgent}");
-            assert!((90..=210).contains(&ordinary), "{pace}: {ordinary} {urgent}");
+            let (not_urgent, urgent) = tokio::join!(started(&starts, true), started(&starts, false));
+            assert!(
+                (total - 10..=total + 10).contains(&(not_urgent + urgent)),
+                "{pace}: {not_urgent} {urgent}"
+            );
+            assert!((90..=210).contains(&not_urgent), "{pace}: {not_urgent} {urgent}");
         }
     }
 }

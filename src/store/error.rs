@@ -108,7 +108,8 @@ pub enum StoreError {
     Unreadable(PersonId),
     /// The outbox or the history alone.
     #[error(
-        "the store's file is damaged where notices are kept ({0}); restore your latest backup in a quiet hour"
+        "the store's file is damaged where notices are kept ({0}); tokens are still refreshed; \
+             stop the daemon when convenient and restore your latest backup"
     )]
     Outbox(String),
     /// The store is closing.

@@ -52,7 +52,7 @@ pub struct OutboxRules {
 /// Receives the events that have become durable, in order. It is called on a thread of the store, so it must be quick.
 pub type PublishEvents = Arc<dyn Fn(&[PublishedEvent]) + Send + Sync>;
 
-/// A notice whose time of holding is over, so that sinks and subscribers get it now.
+/// A notice that is no longer held, so that sinks and subscribers get it now.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PublishedEvent {
     /// The notice.
@@ -294,7 +294,7 @@ pub trait OutboxStore: Send + Sync {
     /// Turns the outbox on. Before this call, the store writes no notices.
     fn use_outbox(&self, rules: OutboxRules);
 
-    /// Sets the receiver of events. It gets each notice once, when its time of holding is over. Without any sink nothing is
+    /// Sets the receiver of events. It gets each notice once, when it is no longer held. Without any sink nothing is
     /// held, and there are no digests.
     fn publish_to(&self, publisher: PublishEvents);
 

@@ -22,8 +22,8 @@ pub(super) struct Postponed(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     trouble: Option<String>,
-    /// When the error was last logged. StoredNotice when the outbox recovers, so that an outbox that fails and recovers in turns does
-    /// not fill the log.
+    /// When the error was last logged. Kept when the outbox recovers, so that an outbox that fails and recovers in turns does not
+    /// fill the log.
     logged: Option<Instant>,
     /// Whether the log has the error, but not its end.
     is_end_unlogged: bool,

@@ -50,7 +50,7 @@ fn forget_by_state_removes_in_steps_and_tells_who_stays() {
     let output = cli.run("forget --state consent_needed --yes");
     assert!(output.stderr.contains("removing the tokens of 250 persons"), "{output:?}");
     assert!(output.stderr.contains("kept, because the state has changed (2): id-of-p0@"), "{output:?}");
-    assert_eq!(output.expect_success(), "248 persons: forgotten\n");
+    assert_eq!(output.expect_success(), "removed the tokens of 248 persons\n");
     let steps: Vec<Value> = daemon
         .requests()
         .iter()
@@ -74,7 +74,7 @@ fn forget_reads_a_file_and_names_persons_who_are_not_stored() {
     });
     let file = cli.path("gone").display().to_string();
     let output = cli.run(&format!("forget --file {file} --yes"));
-    assert_eq!((output.code, output.stdout.as_str()), (3, "1 person: forgotten\n"), "{output:?}");
+    assert_eq!((output.code, output.stdout.as_str()), (3, "removed the tokens of 1 person\n"), "{output:?}");
     assert!(output.stderr.contains("not stored (1): eve@example.com"), "{output:?}");
     cli.run(&format!("forget --file {file}")).expect_failure(2, "2 persons; confirm with --yes");
 }
@@ -85,7 +85,8 @@ fn a_file_with_wrong_lines_removes_no_grant() {
     fs::write(cli.path("gone"), "ada@example.com\nAda Lovelace\n").unwrap();
     let daemon = cli.daemon(|_, _| not_found());
     let file = cli.path("gone").display().to_string();
-    cli.run(&format!("forget --file {file} --yes")).expect_failure(2, "no person is on line 2");
+    cli.run(&format!("forget --file {file} --yes"))
+        .expect_failure(2, "line 2 is neither a person id nor an e-mail address (line 2: ");
     assert_eq!(daemon.requests(), [""; 0]);
 }
 

@@ -44,7 +44,7 @@ fn refreshes(fixture: &DaemonFixture) -> u64 {
 }
 
 #[tokio::test]
-async fn many_grants_are_imported_at_once_and_asked_of_webex_only_once() {
+async fn many_grants_are_imported_at_once_and_webex_is_asked_once_about_each() {
     let fixture = fixture(50, &[("EVENT_LOOP_MAX_PER_SECOND", "0")]).await;
     let output = fixture.run("import grants.jsonl").await;
     assert_eq!(output.stdout.lines().filter(|line| line.contains(": new ")).count(), GRANTS, "{output:?}");
@@ -55,7 +55,7 @@ async fn many_grants_are_imported_at_once_and_asked_of_webex_only_once() {
     let again = fixture.run("import grants.jsonl").await;
     assert!(again.stderr.contains("0 replaced, 40 kept"), "{again:?}");
     assert!(again.stdout.contains("was imported before"), "{again:?}");
-    assert_eq!(refreshes(&fixture), 40, "the same grants are not asked of Webex again");
+    assert_eq!(refreshes(&fixture), 40, "Webex is not asked again about the same grants");
     let output = fixture.run("refresh --all --force -j").await;
     let all: Vec<serde_json::Value> = serde_json::from_str(&output.stdout).unwrap();
     assert!(output.stderr.contains("42 persons: "), "{output:?}");
@@ -84,7 +84,7 @@ async fn interrupted_import_loses_nothing(fixture: &DaemonFixture, mut command: 
     let (new, left) = (counted(&output, "new"), counted(&output, "not sent"));
     assert_eq!(new + left, GRANTS, "{output:?}");
     assert!(new >= 6 && left > 0, "{output:?}");
-    assert!(output.stderr.contains("import left.jsonl later"), "{output:?}");
+    assert!(output.stderr.contains("not imported; import left.jsonl to continue"), "{output:?}");
     let rest = fixture.daemon.state_dir().parent().unwrap().join("left.jsonl");
     assert_eq!(fs::read_to_string(rest).unwrap().lines().count(), left);
     assert_eq!(refreshes(fixture), new as u64, "each grant that was sent was answered");

@@ -263,6 +263,19 @@ async fn the_output_of_a_program_is_neither_kept_nor_logged_without_bound() {
     let name = dir.path().to_str().unwrap().to_owned();
     let logged: usize = process_logs().lines().filter(|line| line.contains(&name)).map(str::len).sum();
     assert!((4096..8192).contains(&logged), "{logged} bytes in the log");
+    assert!(process_logs().contains(&format!("{name}/program wrote more than 4096 bytes")));
+}
+
+#[tokio::test]
+async fn the_log_says_that_a_program_wrote_more_only_if_it_did() {
+    process_logs();
+    let dir = tempfile::tempdir().unwrap();
+    let sink = program(dir.path(), "head -c 4096 /dev/zero | tr '\\0' n >&2");
+    assert_eq!(sink.deliver(&outgoing()).await, DeliveryResult::Taken);
+    let name = dir.path().to_str().unwrap().to_owned();
+    let logs = process_logs();
+    let lines: Vec<&str> = logs.lines().filter(|line| line.contains(&name)).collect();
+    assert!(lines.len() == 1 && lines[0].ends_with(&"n".repeat(4096)), "{lines:?}");
 }
 
 #[tokio::test]

@@ -83,13 +83,19 @@ impl PersonLines {
                 Err(why) => wrong.push((number, why)),
             }
         }
-        let Some((_, why)) = wrong.first() else { return Ok(persons) };
+        let Some((first, why)) = wrong.first() else { return Ok(persons) };
         let numbers = wrong.iter().take(NAMED_LINES).map(|(number, _): &(usize, _)| number.to_string());
         let numbers = numbers.collect::<Vec<_>>().join(", ");
         let more = wrong.len().saturating_sub(NAMED_LINES);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let word = if wrong.len() == 1 { "line" } else { "lines" };
-        Err(format!("no person is on {word} {numbers}{more} ({why}); no grant was removed"))
+        let (lines, them, each) = if wrong.len() == 1 {
+            ("line", "it", "is neither a person id nor an e-mail address")
+        } else {
+            ("lines", "them", "are neither person ids nor e-mail addresses")
+        };
+        Err(format!(
+            "{lines} {numbers}{more} {each} (line {first}: {why}); correct {them}; no grant was removed"
+        ))
     }
 
     /// All persons in this state.
@@ -225,7 +231,7 @@ impl Report {
         self.kept.print("kept, because the state has changed");
         self.unknown.print("not stored");
         self.ambiguous.print("kept, because several persons share the address; name them by id");
-        output::write_line(&format!("{}: forgotten", counted(self.forgotten)))?;
+        output::write_line(&format!("removed the tokens of {}", counted(self.forgotten)))?;
         match (state, self.ambiguous.count, self.unknown.count) {
             (Some(_), ..) | (None, 0, 0) => Ok(()),
             (None, 0, _) => Err(CommandError::Silent(Exit::UnknownPerson)),
@@ -248,7 +254,8 @@ mod tests {
     fn every_wrong_line_is_named() {
         let wrong = PersonLines::parse("ada@example.com\nAda Lovelace\n\nGrace Hopper\n").unwrap_err();
         assert!(
-            wrong.starts_with("no person is on lines 2, 4 (") && wrong.ends_with("no grant was removed"),
+            wrong.starts_with("lines 2, 4 are neither person ids nor e-mail addresses (line 2: ")
+                && wrong.ends_with("); correct them; no grant was removed"),
             "{wrong}"
         );
     }
@@ -258,6 +265,10 @@ mod tests {
         let wrong =
             PersonLines::parse(&(0..5000).map(|number| format!("no person {number}\n")).collect::<String>());
         let wrong = wrong.unwrap_err();
-        assert!(wrong.contains(", 100 and 4900 more (") && wrong.len() < 1000, "{wrong}");
+        assert!(
+            wrong.contains(", 100 and 4900 more are neither person ids nor e-mail addresses (line 1: ")
+                && wrong.len() < 1000,
+            "{wrong}"
+        );
     }
 }

@@ -33,9 +33,11 @@ const PAGE: usize = 200;
 
 pub(super) fn run(handle: &mut ApiClient, force: bool, json: bool) -> Result<(), CommandError> {
     let api = handle.share();
+    let total = persons(api);
     let mut command = RefreshAll {
         persons: PersonQueue { api, people: Vec::new().into_iter(), after: None, ended: false },
-        progress: Progress::new("refreshed", persons(api)),
+        progress: Progress::new("refreshed", total),
+        total,
         printed: if json { Printed::Json(JsonArray::default()) } else { Printed::Lines },
         outcomes: BTreeMap::new(),
         worst: None,
@@ -61,6 +63,8 @@ fn persons(api: SharedApi<'_>) -> Option<usize> {
 struct RefreshAll<'a> {
     persons: PersonQueue<'a>,
     progress: Progress,
+    /// The number of persons at the begin, if the daemon knows it.
+    total: Option<usize>,
     printed: Printed,
     outcomes: BTreeMap<String, usize>,
     worst: Option<Exit>,
@@ -106,6 +110,7 @@ impl RefreshAll<'_> {
     /// Ends the output, and prints the sums.
     fn finish(mut self, ended: Result<BulkEnd, CommandError>) -> Result<(), CommandError> {
         self.progress.clear();
+        let is_complete = !self.has_more();
         if let Printed::Json(array) = self.printed
             && (array.items > 0 || ended.is_ok())
         {
@@ -121,11 +126,15 @@ impl RefreshAll<'_> {
             print_stderr(&format!("{persons} persons: {}", outcomes.join(", ")));
         }
         match ended? {
-            BulkEnd::Interrupted => {
-                let line = "interrupted: not all persons were refreshed; without --force, the command skips those that were";
+            BulkEnd::Interrupted if !is_complete => {
+                let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
+                let line = format!(
+                    "interrupted after {persons}{of} persons; run `webex-tokend refresh --all` again without --force: \
+                     persons just refreshed are skipped"
+                );
                 Err(CommandError::new(Exit::Failed, line))
             }
-            BulkEnd::Complete => self.worst.map_or(Ok(()), |exit| Err(CommandError::Silent(exit))),
+            _ => self.worst.map_or(Ok(()), |exit| Err(CommandError::Silent(exit))),
         }
     }
 }

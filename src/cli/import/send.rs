@@ -23,8 +23,8 @@ use crate::cli::progress::Progress;
 /// The outcomes in the order in which they are counted.
 const OUTCOMES: [&str; 4] = ["new", "replaced", "kept", "older"];
 
-/// Why a grant is in the file of failed ones that was not sent.
-const NOT_SENT: &str = "the import ended before";
+/// The reason that the file gives for a grant that was not sent.
+const NOT_SENT: &str = "not sent: the import ended early";
 
 /// Sends the grants, and prints the outcome of each as it comes: failures on stderr, others on stdout. Then prints a summary.
 pub(in crate::cli) fn run(
@@ -86,7 +86,10 @@ impl BulkCommand for Import {
             Ok(imported) => self.count(&record, &imported),
             Err(CommandError::Told(Exit::Unavailable, why)) => {
                 let place = &record.place;
-                let line = format!("at {place}: {why}; then import the file again");
+                let file =
+                    self.failed_file.as_ref().map(|file| printable(&file.path().display().to_string()));
+                let file = file.unwrap_or_else(|| "the file again".to_owned());
+                let line = format!("stopped at {place}: {why}; when the daemon runs again, import {file}");
                 self.unanswered += 1;
                 self.keep(&record, &why)?;
                 Err(CommandError::new(Exit::Unavailable, line))
@@ -143,16 +146,20 @@ impl Import {
         let failed = self.failed;
         let sent = if left > 0 { format!(", {left} not sent or not answered") } else { String::new() };
         print_stderr(&format!("{total} grants: {}, {failed} not imported{sent}", counted.join(", ")));
-        let advice = match &self.failed_file {
-            Some(file) if failed + left > 0 => format!("import {} later", file.path().display()),
-            _ => "the file may be imported again".to_owned(),
-        };
+        let file = self.failed_file.as_ref().map(|file| file.path().display());
         match ended? {
             BulkEnd::Interrupted if left > 0 => {
-                let line = format!("interrupted: {left} of {total} are left; {advice}");
+                let file = file.map_or_else(|| "the file again".to_owned(), |file| file.to_string());
+                let line = format!(
+                    "interrupted: {left} of {total} grants were not imported; import {file} to continue"
+                );
                 Err(CommandError::new(Exit::Failed, line))
             }
             _ if failed > 0 => {
+                let advice = file.map_or_else(
+                    || "the file may be imported again".to_owned(),
+                    |file| format!("import {file} later"),
+                );
                 let line = format!("{failed} of {total} were not imported; {advice}");
                 Err(CommandError::new(Exit::Failed, line))
             }

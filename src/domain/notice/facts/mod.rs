@@ -117,7 +117,7 @@ fn is_change(before: &Grant, after: &Grant) -> bool {
 fn describe_change(before: &Grant, after: &Grant) -> String {
     let state = |grant: &Grant| match grant.status {
         GrantStatus::ConsentNeeded => "a new consent is needed",
-        GrantStatus::Active if is_success(grant.last.outcome) => "the token is renewed in time",
+        GrantStatus::Active if is_success(grant.last.outcome) => "refreshes succeed",
         GrantStatus::Active => "refreshes fail and are repeated",
     };
     let (was, is, cause) = (state(before), state(after), after.last.detail.as_str());

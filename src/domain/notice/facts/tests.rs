@@ -135,12 +135,11 @@ fn routine_refreshes_are_counted_and_changes_are_history() {
     let [entry] = failed.outbox_entries.history.as_slice() else {
         panic!("{:?}", failed.outbox_entries.history)
     };
-    let change =
-        "now: refreshes fail and are repeated; before: the token is renewed in time; cause: no answer";
+    let change = "now: refreshes fail and are repeated; before: refreshes succeed; cause: no answer";
     assert_eq!((entry.what.as_str(), entry.detail.as_str()), ("refresh.transient", change));
     let back = refreshed(&failed, Verdict::Renewed(issued(2, 90)), NOW + 2 * DAY);
     assert_eq!(back.outbox_entries.history[0].what, "refresh.renewed");
-    let change = "now: the token is renewed in time; before: refreshes fail and are repeated";
+    let change = "now: refreshes succeed; before: refreshes fail and are repeated";
     assert_eq!(back.outbox_entries.history[0].detail, change);
 }
 

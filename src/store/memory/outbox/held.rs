@@ -25,7 +25,7 @@ impl Outbox {
         waiting.for_each(|row| (row.next_at, row.planned_at) = (now, now));
     }
 
-    /// Marks a notice as no longer held, and publishes it. A digest needs its list of persons no more.
+    /// Marks a notice as no longer held, and publishes it. A digest no longer needs its list of persons.
     pub(super) fn end_hold(&mut self, number: i64, is_in_digest: bool) {
         let Some(stored) = self.notices.get_mut(&number) else { return };
         stored.persons.clear();

@@ -78,7 +78,7 @@ fn make_due(
     Ok(())
 }
 
-/// Marks a notice as no longer held, and publishes it. A digest needs its list of persons no more.
+/// Marks a notice as no longer held, and publishes it. A digest no longer needs its list of persons.
 pub(super) fn end_hold(
     db: &Connection,
     context: &QueryContext,
