@@ -46,9 +46,19 @@ impl Notices {
     /// The outage that the previous process did not see the end of.
     async fn stored_outage(&self) -> Option<StoreOutage> {
         let stored = self.parts.outbox.outage_note().await;
-        let stored =
-            stored.inspect_err(|why| log::warn!("notices: cannot read whether the store failed: {why}"));
-        serde_json::from_str(&stored.ok()??).ok()
+        let unknown = "an outage before this start is not reported as ended";
+        let stored = stored.inspect_err(|why| log::warn!("notices: {why}; {unknown}")).ok()??;
+        match serde_json::from_str(&stored) {
+            Ok(outage) => Some(outage),
+            Err(why) => {
+                log::warn!(
+                    "notices: the file beside the store with the suffix .outage contains no record of an outage ({why}), \
+                     and is cleared; {unknown}"
+                );
+                self.keep_outage(None).await;
+                None
+            }
+        }
     }
 
     async fn check_store(&self, outage: &mut Option<StoreOutage>) {
@@ -64,7 +74,8 @@ impl Notices {
                     }
                     Err(why) => log::log!(
                         why.log_level(),
-                        "notices: cannot store yet that the store failed for a time: {why}"
+                        "notices: the store works again, but the notices of its outage cannot be stored yet: {why}; \
+                         trying again in {CHECK_INTERVAL:?}"
                     ),
                 }
             }
@@ -88,9 +99,12 @@ impl Notices {
     async fn keep_outage(&self, outage: Option<&StoreOutage>) {
         let text = outage.and_then(|outage| serde_json::to_string(outage).ok()).unwrap_or_default();
         if let Err(why) = self.parts.outbox.set_outage_note(text).await {
-            log::warn!(
-                "notices: cannot write beside the store that it fails, so its recovery is not reported after a restart: {why}"
-            );
+            let effect = if outage.is_some() {
+                "; if the daemon restarts before the store works again, the end of the outage is not reported"
+            } else {
+                ""
+            };
+            log::warn!("notices: {why}{effect}");
         }
     }
 }

@@ -65,6 +65,19 @@ pub enum StoreError {
         /// The error of the operating system.
         why: String,
     },
+    /// The file beside the store that keeps an outage of the store over a restart cannot be read or written.
+    #[error(
+        "the file {path}, which keeps an outage of the store over a restart, cannot be {used}: {why}; let this user read \
+             and write it, and keep disk space free"
+    )]
+    OutageFile {
+        /// The file.
+        path: PathBuf,
+        /// What was tried: `read` or `written`.
+        used: &'static str,
+        /// The error of the operating system.
+        why: String,
+    },
     /// The disk is full.
     #[error(
         "the store cannot be written, its disk is full; free some space (refreshes then continue by themselves)"

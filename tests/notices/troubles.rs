@@ -22,10 +22,13 @@ use webex_tokend::store::StoreError;
 use webex_tokend::store::StoreMetadata;
 use webex_tokend::store::history::HistoryStore;
 use webex_tokend::store::memory::MemoryStore;
+use webex_tokend::store::outbox::OutboxStore;
 
 use crate::notices::world::NoticeHarness;
 use crate::notices::world::TestSink;
 use crate::store::fixtures::grant;
+use crate::support::capture_thread_logs;
+use crate::support::captured_logs;
 use crate::support::faulty_store::FaultyStore;
 use crate::support::intercept_store::StoreOp;
 use crate::support::time::HOUR;
@@ -83,6 +86,20 @@ async fn an_outage_of_the_store_that_a_restart_interrupts_has_one_begin_and_one_
     let _harness = harness.restart().await;
     sleep(5 * MINUTE).await;
     assert_eq!(sink.words().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_of_an_outage_that_cannot_be_read_is_logged_and_cleared() {
+    capture_thread_logs();
+    let sink = TestSink::new("webhook");
+    let memory = Arc::new(MemoryStore::new());
+    memory.set_outage_note("{\"since\":".to_owned()).await.unwrap();
+    let _harness = NoticeHarness::with_grants(memory.clone(), memory.clone(), &[&sink]);
+    sleep(5 * MINUTE).await;
+    let logs = captured_logs();
+    let said = logs.iter().filter(|(_, line)| line.contains("is not reported as ended")).count();
+    assert_eq!((said, sink.words().len()), (1, 0), "{logs:?}");
+    assert_eq!(memory.outage_note().await, Ok(None));
 }
 
 /// Refreshes pause, so no refresh of this grant fails. The periodic check finds that its token has little life left.

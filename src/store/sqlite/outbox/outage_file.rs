@@ -29,7 +29,7 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), StoreError> {
         file.write_all(format!("{text:<LENGTH$}").as_bytes())?;
         file.sync_data()
     };
-    write().map_err(|why| failed(path, &why))
+    write().map_err(|why| failed(path, "written", &why))
 }
 
 pub(super) fn read(path: &Path) -> Result<Option<String>, StoreError> {
@@ -39,12 +39,12 @@ pub(super) fn read(path: &Path) -> Result<Option<String>, StoreError> {
             // Now, while the disk may have room for it.
             write(path, "").map(|()| None)
         }
-        Err(why) => Err(failed(path, &why)),
+        Err(why) => Err(failed(path, "read", &why)),
     }
 }
 
-fn failed(path: &Path, why: &io::Error) -> StoreError {
-    StoreError::Outbox(format!("{}: {why}", path.display()))
+fn failed(path: &Path, used: &'static str, why: &io::Error) -> StoreError {
+    StoreError::OutageFile { path: path.to_owned(), used, why: why.to_string() }
 }
 
 #[cfg(test)]
@@ -65,5 +65,23 @@ mod tests {
         write(&path, "").unwrap();
         assert_eq!(read(&path), Ok(None));
         assert!(fs::metadata(&path).unwrap().len() >= 4096);
+    }
+
+    #[test]
+    fn an_error_of_the_file_names_it_and_does_not_call_the_store_damaged() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = path(&dir.path().join("missing/tokend.db"));
+        let directory = path(&dir.path().join("tokend.db"));
+        fs::create_dir(&directory).unwrap();
+        for (path, failed, used) in [
+            (&missing, write(&missing, "x").unwrap_err(), "written"),
+            (&missing, read(&missing).unwrap_err(), "written"),
+            (&directory, read(&directory).unwrap_err(), "read"),
+        ] {
+            let text = failed.to_string();
+            assert!(text.contains(path.to_str().unwrap()), "{text}");
+            assert!(text.contains(&format!("cannot be {used}: ")) && !text.contains("damaged"), "{text}");
+            assert!(text.contains("let this user read and write it"), "{text}");
+        }
     }
 }
