@@ -30,6 +30,8 @@ const PROBE_CANDIDATES: u32 = 50;
 /// A claim with its mark, which excludes other tasks of this process until it is dropped.
 pub(super) struct ClaimedGrant {
     pub(super) claim: Claim,
+    /// When another process may claim the grant.
+    pub(super) lease_end: UnixTime,
     pub(super) busy: InFlightGuard,
     pub(super) role: Role,
     /// Whether a reader or an operator waits for it.
@@ -55,13 +57,9 @@ impl RefreshService {
         let only_person = self.is_the_only_person().await;
         let now = self.parts.clock.now();
         let order = if probe { ClaimOrder::Healthiest } else { self.next_claim_order() };
-        let ask = ClaimRequest {
-            lease: self.lease(now),
-            due_by: due_by.min(now),
-            limit,
-            except: self.busy.persons(),
-            order,
-        };
+        let lease = self.lease(now);
+        let lease_end = lease.end;
+        let ask = ClaimRequest { lease, due_by: due_by.min(now), limit, except: self.busy.persons(), order };
         let (corrected, published) = (self.set_back().corrected, self.parts.view.events().position());
         // The semaphore is never closed.
         let _claiming = self.claiming.acquire().await;
@@ -69,7 +67,7 @@ impl RefreshService {
         let role = if probe { Role::Probe } else { Role::Ordinary };
         let take = |claim: Claim| {
             let busy = self.busy.begin(&claim.grant.person.id);
-            ClaimedGrant { claim, busy, role, on_demand: false, only_person, corrected, published }
+            ClaimedGrant { claim, lease_end, busy, role, on_demand: false, only_person, corrected, published }
         };
         Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
     }
@@ -137,10 +135,11 @@ impl RefreshService {
     ) -> Result<Option<ClaimedGrant>, StoreError> {
         let only_person = self.is_the_only_person().await;
         let (lease, corrected) = (self.lease(self.parts.clock.now()), self.set_back().corrected);
-        let published = self.parts.view.events().position();
+        let (lease_end, published) = (lease.end, self.parts.view.events().position());
         if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
             return Ok(Some(ClaimedGrant {
                 claim,
+                lease_end,
                 busy,
                 role,
                 on_demand: true,

@@ -8,12 +8,10 @@ use tokio::time::Instant;
 
 use crate::domain::grant::GrantStatus;
 use crate::domain::notice::facts::after_refresh;
-use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 use crate::refresh::breaker_state::sent_refresh;
 use crate::refresh::claim::ClaimedGrant;
-use crate::refresh::claim::LEASE;
 use crate::refresh::pace::evidence;
 use crate::refresh::pace::is_urgent;
 use crate::refresh::report::log_about;
@@ -31,11 +29,11 @@ const MIN_LEASE_LEFT: Duration = Duration::from_secs(TOTAL_TIMEOUT.as_secs() + 2
 impl RefreshService {
     /// Refreshes a claimed grant and stores the result. `None` if the refresh was not sent, or its result not stored.
     pub(super) async fn refresh(&self, taken: ClaimedGrant) -> Option<Outcome> {
-        let claimed_at = self.parts.clock.now();
+        let urgent = is_urgent(&taken.claim.grant, self.parts.clock.now());
         // The semaphore is never closed. The permit comes first, because a start that is not used at once would be lost.
         let place = self.pace.call_place().await.ok()?;
         self.starts.next(StartReason::Due).await;
-        if !is_urgent(&taken.claim.grant, claimed_at) {
+        if !urgent {
             self.starts.next_not_urgent(StartReason::Due).await;
         }
         let grant = &taken.claim.grant;
@@ -45,7 +43,7 @@ impl RefreshService {
             self.release(taken).await;
             return None;
         }
-        if let Some(why) = self.reason_to_skip(&taken, claimed_at) {
+        if let Some(why) = self.reason_to_skip(&taken) {
             let person = &taken.claim.grant.person;
             log_about(person, Level::Info, &format!("not refreshed: {why}; it is due again"));
             drop(place);
@@ -56,8 +54,9 @@ impl RefreshService {
     }
 
     /// Why a claimed grant is not refreshed after all: what has changed while it waited for its turn.
-    fn reason_to_skip(&self, taken: &ClaimedGrant, claimed_at: UnixTime) -> Option<&'static str> {
-        let late = self.parts.clock.now() + MIN_LEASE_LEFT > claimed_at + LEASE;
+    fn reason_to_skip(&self, taken: &ClaimedGrant) -> Option<&'static str> {
+        // The lease may have been used up by a slow store, a suspended machine, or a clock that was set ahead.
+        let late = self.parts.clock.now() + MIN_LEASE_LEFT > taken.lease_end;
         let paused = !self.breaker().may_send(taken.role);
         match () {
             () if late => Some("its claim would end during the call"),

@@ -78,6 +78,9 @@ impl InvariantChecker {
                 self.violate("1", &format!("person {person} is refreshed without a claim"));
             }
         }
+        if self.people[person].fence.is_some_and(|(_, end)| end < self.wall + MINUTE) {
+            self.violate("1 (no two refreshes of one grant)", "a lease ends before its request");
+        }
         self.pace_of_all();
         self.pace_of_one(person);
         self.visits += 1;

@@ -39,7 +39,9 @@ impl InvariantChecker {
     /// The last moment at which this person may still have the present token, if there is no fault until then.
     fn to_be_renewed_by(&self, person: usize) -> Option<(UnixTime, UnixTime)> {
         let (minted, up) = (self.living(person)?, self.up_since?);
-        let margin = Policy::margin(minted.life);
+        // If the first response with a token was lost, the daemon knows it as one with less life.
+        let known = self.people[person].kept.as_ref()?.grant.dates().lifetime();
+        let margin = Policy::margin(minted.life.min(known));
         let trouble = self.trouble.max(self.people[person].trouble).max(self.store_trouble);
         let well = up.max(trouble).max(self.clock_changed).max(minted.expires - margin);
         let waits = self.all_wait_until > well;
