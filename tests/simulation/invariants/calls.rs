@@ -149,7 +149,7 @@ impl InvariantChecker {
                     let (access, refresh) = self.minted(raw, sent_at, person, chain);
                     self.expect_commit(
                         person,
-                        UncommittedRefresh { access, refresh, since: self.now, chain },
+                        UncommittedRefresh { access, refresh, since: self.now, chain, is_dead: false },
                         sent_at,
                     );
                 }
@@ -170,14 +170,13 @@ impl InvariantChecker {
         }
     }
 
-    /// Records that these tokens must be stored soon, unless they are dead already: then a stored access token may stay.
-    fn expect_commit(&mut self, person: usize, issued: UncommittedRefresh, sent_at: UnixTime) {
+    /// Records that these tokens must be stored soon.
+    fn expect_commit(&mut self, person: usize, mut issued: UncommittedRefresh, sent_at: UnixTime) {
         let life = self.access[&issued.access].expires.until(sent_at);
         let token = issued.access.get(..8).unwrap_or_default();
         self.record(&format!("token {token} of person {person}, for {life:?}"));
-        if !life.is_zero() {
-            self.people[person].pending.push(issued);
-        }
+        issued.is_dead = life.is_zero();
+        self.people[person].pending.push(issued);
     }
 
     /// Records the tokens of a response.
@@ -258,7 +257,8 @@ impl InvariantChecker {
         if self.store_trouble + 2 * MINUTE > now || self.clock_changed + 2 * MINUTE > now {
             return;
         }
-        let late = |pending: &UncommittedRefresh| pending.since + 2 * MINUTE + SECOND < now;
+        let late =
+            |pending: &UncommittedRefresh| !pending.is_dead && pending.since + 2 * MINUTE + SECOND < now;
         let lost = self.people.iter().position(|seen| seen.pending.iter().any(late));
         if let Some(person) = lost {
             self.violate(

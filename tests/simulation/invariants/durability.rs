@@ -17,6 +17,7 @@ use webex_tokend::store::Saved;
 
 use crate::simulation::invariants::DurableGrant;
 use crate::simulation::invariants::InvariantChecker;
+use crate::simulation::invariants::UncommittedRefresh;
 use crate::simulation::invariants::calls::ReplyClass;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
@@ -201,7 +202,8 @@ impl InvariantChecker {
         let tokens = &grant.tokens;
         self.people[person].pending.retain(|pending| {
             let same = pending.access == tokens.access_token.expose();
-            !same || pending.refresh.as_ref().is_some_and(|refresh| refresh != tokens.refresh_token.expose())
+            let other = |refresh: &String| refresh != tokens.refresh_token.expose();
+            !pending.is_dead && (!same || pending.refresh.as_ref().is_some_and(other))
         });
         self.people[person].fence = None;
         self.people[person].excused = false;
@@ -238,7 +240,11 @@ impl InvariantChecker {
         let access = grant.tokens.access_token.expose();
         // Webex may merge an old consent with a new one of which the daemon does not know; then the refresh of the old
         // one returns the tokens of the new one.
-        let brought = self.people[person].pending.iter().find(|pending| pending.access == access);
+        let refresh = Some(grant.tokens.refresh_token.expose());
+        let is_brought = |pending: &&UncommittedRefresh| {
+            pending.access == access || pending.is_dead && pending.refresh.as_deref() == refresh
+        };
+        let brought = self.people[person].pending.iter().find(is_brought);
         let chain = match brought {
             Some(pending) if self.keeps_chain => Some(pending.chain),
             _ => self.refresh.get(grant.tokens.refresh_token.expose()).map(|(_, chain)| *chain),

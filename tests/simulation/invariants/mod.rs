@@ -79,6 +79,8 @@ struct UncommittedRefresh {
     since: UnixTime,
     /// The consent whose refresh token was sent.
     chain: u64,
+    /// Whether the access token was dead when it came. Then a stored one that is alive may stay.
+    is_dead: bool,
 }
 
 /// An authorization code that a browser has brought.
