@@ -21,10 +21,10 @@ use crate::domain::person::PersonId;
 use crate::domain::person::PersonQuery;
 use crate::domain::person::ResolvedPerson;
 use crate::domain::time::UnixTime;
-use crate::events::Events;
 use crate::store::GrantQueries;
 
 pub use crate::events::EventPosition;
+pub use crate::events::Events;
 pub use crate::store::StoreError;
 
 /// Number of grants in each of the two generations; a grant takes about a kilobyte.
@@ -34,7 +34,7 @@ const GENERATION: usize = 4096;
 pub struct GrantCache {
     store: Arc<dyn GrantQueries>,
     cache: Mutex<TwoGenerations>,
-    events: Events,
+    events: Arc<Events>,
 }
 
 /// Two generations: when the young one is full, it replaces the old one. Entries of the old one are dropped
@@ -53,13 +53,19 @@ impl GrantCache {
     /// An empty cache over `store`.
     #[must_use]
     pub fn new(store: Arc<dyn GrantQueries>) -> Self {
-        Self { store, cache: Mutex::new(TwoGenerations::default()), events: Events::default() }
+        Self { store, cache: Mutex::new(TwoGenerations::default()), events: Arc::default() }
     }
 
     /// The log of the changes.
     #[must_use]
     pub fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// The log of changes alone, for owners that must not hold the store.
+    #[must_use]
+    pub fn shared_events(&self) -> Arc<Events> {
+        self.events.clone()
     }
 
     fn cache(&self) -> MutexGuard<'_, TwoGenerations> {

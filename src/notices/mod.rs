@@ -23,7 +23,7 @@ use crate::clock::Clock;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
 use crate::domain::time::UnixTime;
-use crate::grant_cache::GrantCache;
+use crate::grant_cache::Events;
 use crate::notices::links::Links;
 use crate::notices::sender::Sender;
 use crate::notices::sink::DeliveryResult;
@@ -86,7 +86,7 @@ pub struct Notices {
     senders: Vec<Arc<Sender>>,
     certificate_end: Mutex<Option<CertificateEnd>>,
     /// Where subscribers get notices.
-    view: Mutex<Option<Arc<GrantCache>>>,
+    events: Mutex<Option<Arc<Events>>>,
 }
 
 impl Notices {
@@ -104,7 +104,7 @@ impl Notices {
             Arc::new(Sender { sink, outbox, clock, links, off: Mutex::default() })
         };
         let senders = sinks.into_iter().map(sender).collect();
-        Self { parts, senders, certificate_end: Mutex::new(None), view: Mutex::new(None) }
+        Self { parts, senders, certificate_end: Mutex::new(None), events: Mutex::new(None) }
     }
 
     /// Sets the source of the served certificate's end. Notices about the certificate need it.
@@ -113,22 +113,23 @@ impl Notices {
     }
 
     /// Sets where subscribers of events get each notice, once, when its time of holding is over.
-    pub fn publish_to(&self, view: Arc<GrantCache>) {
-        let (links, clock, from_store) = (self.links(), self.parts.clock.clone(), view.clone());
-        self.parts.outbox.publish_to(Arc::new(move |events| {
-            for event in events {
+    pub fn publish_to(&self, events: Arc<Events>) {
+        // The store holds this for as long as it lives, so nothing of it may hold the store.
+        let (links, clock, from_store) = (self.links(), self.parts.clock.clone(), events.clone());
+        self.parts.outbox.publish_to(Arc::new(move |published| {
+            for event in published {
                 let outgoing = links.outgoing(&event.notice, clock.now());
-                from_store.events().notice_created(outgoing.notice, event.is_in_digest);
+                from_store.notice_created(outgoing.notice, event.is_in_digest);
             }
         }));
-        *self.view.lock() = Some(view);
+        *self.events.lock() = Some(events);
     }
 
     /// Publishes a notice that is not stored.
     fn publish(&self, notice: &Notice) {
-        let view = self.view.lock().clone();
-        if let Some(view) = view {
-            view.events().notice_created(notice.clone(), false);
+        let events = self.events.lock().clone();
+        if let Some(events) = events {
+            events.notice_created(notice.clone(), false);
         }
     }
 

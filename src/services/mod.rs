@@ -125,7 +125,7 @@ impl Services {
         };
         let sinks = config.notices.sinks(&parts, &to_webhook, &config.http.operator);
         let notices = Arc::new(Notices::new(parts, sinks));
-        notices.publish_to(view.clone());
+        notices.publish_to(view.shared_events());
         let refresher = RefreshService::new(refresh::RefreshServiceParts {
             webex,
             store: opened.store.clone(),
