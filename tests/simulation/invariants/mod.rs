@@ -147,6 +147,8 @@ pub(super) struct InvariantChecker {
     pub(super) stats: RunStats,
     policy: Policy,
     pace: RateLimits,
+    /// What the pace of urgent refreshes may grow to; zero: it does not grow.
+    catch_up: f64,
     survives: bool,
     ack_lost: bool,
     /// A consent may return the present refresh token.
@@ -181,6 +183,7 @@ pub(super) struct InvariantChecker {
     in_flight: BTreeMap<u64, (usize, u64)>,
     visits: u64,
     starts: VecDeque<UnixTime>,
+    urgent_starts: VecDeque<UnixTime>,
     /// Store calls in the present hour, and how many are allowed.
     calls: (UnixTime, u64, u64),
     still: (UnixTime, u64),
@@ -199,6 +202,7 @@ impl InvariantChecker {
             stats: RunStats::default(),
             policy: scenario.policy,
             pace: scenario.pace,
+            catch_up: scenario.catch_up,
             survives: scenario.webex.old_token_survives,
             ack_lost: scenario.ack_lost,
             keeps_chain: scenario.webex.reconsent_keeps_refresh_token,
@@ -226,6 +230,7 @@ impl InvariantChecker {
             in_flight: BTreeMap::new(),
             visits: 0,
             starts: VecDeque::new(),
+            urgent_starts: VecDeque::new(),
             calls: (dawn, 0, 5000),
             still: (dawn, 0),
             active: dawn,
