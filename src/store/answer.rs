@@ -10,7 +10,7 @@ use crate::store::error::StoreError;
 /// The future of a store's answer.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Changes a grant in place and answers whether it did. May be called again for the same grant. See [`GrantCommands::update_batch`].
+/// Changes a grant in place and answers whether it did. May be called again for the same grant. See [`update_batch`](crate::store::GrantCommands::update_batch).
 pub type GrantUpdate = Arc<dyn Fn(&mut Grant) -> bool + Send + Sync>;
 
 /// The result of storing a consent.
@@ -35,6 +35,6 @@ pub enum Committed {
     Superseded,
 }
 
-/// Where [`GrantCommands::update_batch`] continues. The default is the start.
+/// Where [`update_batch`](crate::store::GrantCommands::update_batch) continues. The default is the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BatchPosition(pub i64);

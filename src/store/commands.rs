@@ -72,7 +72,7 @@ pub trait GrantCommands: Send + Sync {
         revision: GrantUpdate,
     ) -> StoreFuture<'_, Option<BatchPosition>>;
 
-    /// Sets [`StoreMetadata::last_write_at`] back to `now` if it is later, the ends of leases back to `lease_end`, and dates of the outbox
+    /// Sets [`last_write_at`](crate::store::StoreMetadata::last_write_at) back to `now` if it is later, the ends of leases back to `lease_end`, and dates of the outbox
     /// and the history back to `now`: what was to be sent later is due now. Called when all dates that a fast clock wrote are
     /// corrected.
     fn clamp_times(&self, now: UnixTime, lease_end: UnixTime) -> StoreFuture<'_, ()>;
