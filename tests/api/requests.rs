@@ -91,6 +91,7 @@ async fn a_wrong_method_is_answered_with_the_allowed_ones() {
         (Method::GET, "/people/x/refresh", "POST"),
         (Method::HEAD, "/people/x/refresh", "POST"),
         (Method::OPTIONS, "/keys", "GET, POST, HEAD"),
+        (Method::DELETE, "/people/forget", "POST"),
         (Method::PATCH, "/plan", "GET, HEAD"),
     ] {
         let answer = server.send(AccessPath::Control, method.clone(), path, None).await;

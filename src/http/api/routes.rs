@@ -146,9 +146,10 @@ async fn dispatch(
     let path = request.uri().path().strip_prefix(PREFIX).unwrap_or_default();
     // HEAD is GET without a body.
     let method = if request.method() == Method::HEAD { &Method::GET } else { request.method() };
-    let mut of_method = ROUTES.iter().filter(|route| route.method == *method);
-    let found = of_method.find_map(|route| Some((route, matched(route.path, path)?)));
-    let Some((route, named)) = found else { return Err(not_found_or_method(path)) };
+    let here = routes_at(path);
+    let Some((route, named)) = here.iter().find(|(route, _)| route.method == *method).copied() else {
+        return Err(not_found_or_method(&here));
+    };
     match route.needs {
         Access::Nothing => {}
         Access::Right(right) => caller.may(right)?,
@@ -162,10 +163,17 @@ async fn dispatch(
     (route.handler)(api, &ask).await
 }
 
+/// The routes of a path, each with the segment that `{…}` matches. A path that is listed itself has only its own routes:
+/// `/people/forget` names no person.
+fn routes_at(path: &str) -> Vec<(&'static Route, &str)> {
+    let here = ROUTES.iter().filter_map(|route| Some((route, matched(route.path, path)?)));
+    let (listed, named): (Vec<_>, Vec<_>) = here.partition(|(route, _)| route.path == path);
+    if listed.is_empty() { named } else { listed }
+}
+
 /// The error for a request without a route: the path is unknown, or it does not support the method.
-fn not_found_or_method(path: &str) -> ApiError {
-    let here = ROUTES.iter().filter(|route| matched(route.path, path).is_some());
-    let mut methods: Vec<&str> = here.map(|route| route.method.as_str()).collect();
+fn not_found_or_method(here: &[(&Route, &str)]) -> ApiError {
+    let mut methods: Vec<&str> = here.iter().map(|(route, _)| route.method.as_str()).collect();
     if methods.is_empty() {
         return ApiError::NotFound("There is no such path; /api/v1/openapi.json lists all paths.".to_owned());
     }
