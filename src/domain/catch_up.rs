@@ -17,7 +17,8 @@ const MAX_TIMES: usize = 256;
 /// Without an answer about an urgent token for this long, the pace returns to the configured rate.
 const LULL: Duration = Duration::from_secs(30);
 
-/// No growth for this long after a 429, or as long as Webex asks to wait.
+/// No growth for this long after a 429. If another one comes within this time, no growth for as long as Webex asks to wait: one
+/// alone may concern its person only.
 const HOLD_AFTER_429: Duration = Duration::from_secs(30);
 const MAX_HOLD: Duration = Duration::from_secs(600);
 
@@ -57,6 +58,8 @@ pub struct CatchUp {
     ceiling: Option<(f64, Duration)>,
     hold_until: Duration,
     fell_at: Option<Duration>,
+    /// The last 429.
+    limited_at: Option<Duration>,
     /// The last answer about an urgent token.
     urgent_at: Option<Duration>,
     /// The usual time of a call.
@@ -84,6 +87,7 @@ impl CatchUp {
             ceiling: None,
             hold_until: Duration::ZERO,
             fell_at: None,
+            limited_at: None,
             urgent_at: None,
             usual: None,
             step: Step::default(),
@@ -147,7 +151,9 @@ impl CatchUp {
     }
 
     fn limited(&mut self, wait: Option<Duration>, now: Duration) {
-        let hold = wait.unwrap_or_default().clamp(HOLD_AFTER_429, MAX_HOLD);
+        let repeated = self.limited_at.is_some_and(|at| now.saturating_sub(at) <= HOLD_AFTER_429);
+        self.limited_at = Some(now);
+        let hold = wait.filter(|_| repeated).unwrap_or_default().clamp(HOLD_AFTER_429, MAX_HOLD);
         self.hold_until = self.hold_until.max(now + hold);
         if self.pace > self.base && !self.fell_recently(now) {
             let ceiling = (self.pace * 0.75).max(self.base);
@@ -285,8 +291,18 @@ mod tests {
         assert!(close(load.run(Duration::from_secs(29), FAST), 100.0));
         assert!(close(load.run(Duration::from_secs(500), FAST), 150.0), "three quarters of 200");
         assert!(close(load.run(Duration::from_secs(100), FAST), 200.0));
-        load.answer(PaceEvidence::Limited(Some(Duration::from_secs(3000))), true);
+        for _ in 0..2 {
+            load.answer(PaceEvidence::Limited(Some(Duration::from_secs(3000))), true);
+        }
         assert!(close(load.run(Duration::from_secs(599), FAST), 100.0), "no growth while Webex asks to wait");
+    }
+
+    #[test]
+    fn a_wait_that_webex_requests_for_one_person_stops_the_growth_for_half_a_minute() {
+        let mut load = Load::new(20.0, 200.0);
+        load.answer(PaceEvidence::Limited(Some(Duration::from_secs(21_600))), true);
+        assert!(close(load.run(Duration::from_secs(29), FAST), 20.0));
+        assert!(close(load.run(Duration::from_secs(31), FAST), 200.0));
     }
 
     #[test]
