@@ -28,6 +28,9 @@ use crate::services::signals;
 /// A request waits at most this long for its start, if others of the same command go first.
 const MAX_START_WAIT: f64 = 10.0;
 
+/// Each request has a connection of its own, and other commands need some of the control socket's.
+const MAX_AT_ONCE: usize = 32;
+
 /// How a command ended that sends many requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BulkEnd {
@@ -70,11 +73,14 @@ struct LimitsStatus {
 /// that cannot say, gets one request after another.
 pub(super) fn requests_at_once(api: SharedApi<'_>) -> usize {
     let status: Option<LimitsStatus> = api.get(&format!("{API}/status")).ok();
-    let Some(limits) = status.and_then(|status| status.refresh_limits) else { return 1 };
+    status.and_then(|status| status.refresh_limits).map_or(1, |limits| at_once(&limits))
+}
+
+fn at_once(limits: &RefreshLimitsView) -> usize {
     let concurrency = usize::try_from(limits.concurrency).unwrap_or(1);
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; never negative")]
     let starts = limits.per_second.map_or(usize::MAX, |rate| (rate * MAX_START_WAIT).ceil() as usize);
-    concurrency.min(starts).max(1)
+    concurrency.min(starts).clamp(1, MAX_AT_ONCE)
 }
 
 enum BulkEvent<T, R> {
@@ -251,6 +257,10 @@ impl Interrupts {
             }
             signals += 1;
             if signals > 1 && may_exit {
+                print_stderr(
+                    "stopped at once: the daemon may still complete requests that were sent, and a file that this command \
+                     writes is incomplete",
+                );
                 process::exit(Exit::Failed as i32);
             }
             if !stop() {
@@ -286,5 +296,19 @@ impl AnswerRate {
         let (from, before) = self.since.front()?;
         let span = now.duration_since(*from).as_secs_f64();
         (span >= 1.0).then(|| answers.saturating_sub(*before) as f64 / span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_leaves_connections_of_the_control_socket_to_others() {
+        let limits = |concurrency, per_second| RefreshLimitsView { concurrency, per_second };
+        assert_eq!(at_once(&limits(1024, None)), MAX_AT_ONCE);
+        assert_eq!(at_once(&limits(16, Some(20.0))), 16);
+        assert_eq!(at_once(&limits(16, Some(0.5))), 5);
+        assert_eq!(at_once(&limits(16, Some(0.01))), 1);
     }
 }

@@ -138,12 +138,18 @@ pub(in crate::cli) enum SharedApi<'a> {
 }
 
 impl SharedApi<'_> {
-    fn call(self, method: ApiMethod, path: &str, body: Option<&[u8]>) -> Result<ApiResponse, CallError> {
+    fn call(
+        self,
+        method: ApiMethod,
+        path: &str,
+        body: Option<&[u8]>,
+        extra: Duration,
+    ) -> Result<ApiResponse, CallError> {
         let answer = match self {
             Self::Here(local) => local.call(method, path, body)?,
             Self::Daemon(socket) => {
                 let stream = socket.connect()?.ok_or_else(|| CallError::Gone(socket.path().to_owned()))?;
-                socket.exchange(stream, &SocketRequest { method, path, body }, Duration::ZERO)?
+                socket.exchange(stream, &SocketRequest { method, path, body }, extra)?
             }
         };
         log::debug!("{} {path}: {}", method.as_str(), answer.status);
@@ -151,16 +157,18 @@ impl SharedApi<'_> {
     }
 
     pub(in crate::cli) fn get<T: DeserializeOwned>(self, path: &str) -> Result<T, CommandError> {
-        read(&self.call(ApiMethod::Get, path, None)?)
+        read(&self.call(ApiMethod::Get, path, None, Duration::ZERO)?)
     }
 
+    /// `extra`: how much longer than usual the request may take.
     pub(in crate::cli) fn post<T: DeserializeOwned>(
         self,
         path: &str,
         body: &impl Serialize,
+        extra: Duration,
     ) -> Result<T, CommandError> {
         let body = serde_json::to_vec(body).map(Zeroizing::new).map_err(io::Error::from)?;
-        read(&self.call(ApiMethod::Post, path, Some(&body))?)
+        read(&self.call(ApiMethod::Post, path, Some(&body), extra)?)
     }
 }
 

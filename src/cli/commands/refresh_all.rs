@@ -44,7 +44,7 @@ pub(super) fn run(handle: &mut ApiClient, force: bool, json: bool) -> Result<(),
     };
     let how = RefreshRequest { force, bulk: true };
     let ended = bulk::run(api, bulk::requests_at_once(api), &mut command, |api, person: &PersonView| {
-        api.post(&format!("{API}/people/{}/refresh", segment(&person.person_id)), &how)
+        api.post(&format!("{API}/people/{}/refresh", segment(&person.person_id)), &how, Duration::ZERO)
     });
     command.finish(ended)
 }

@@ -44,7 +44,7 @@ pub(in crate::cli) fn run(
         failed_file,
     };
     let ended = bulk::run(api, at_once, &mut import, |api, record: &ImportRecord| {
-        api.post(&format!("{API}/import"), &record.asked)
+        api.post(&format!("{API}/import"), &record.asked, IMPORT_TIME)
     });
     import.finish(total, ended)
 }
@@ -58,6 +58,10 @@ struct Import {
     unanswered: usize,
     failed_file: Option<FailedFile>,
 }
+
+/// How much longer than other requests the import of one grant may take: the daemon asks Webex three times, and repeats requests
+/// that fail. One person's slow answers must not end the import of all others.
+const IMPORT_TIME: Duration = Duration::from_secs(360);
 
 impl BulkCommand for Import {
     type Item = ImportRecord;

@@ -6,8 +6,7 @@ use std::time::Duration;
 const RESERVED_FILES: u32 = 256;
 /// With fewer connections, the server would be unusable.
 const MIN_CONNECTIONS: u32 = 16;
-/// For the control socket. Commands connect one at a time and for a short time, so more indicate a runaway
-/// script.
+/// For the control socket. A command has one connection, or 32 if it sends many requests, so more indicate a runaway script.
 const CONTROL_CONNECTIONS: u32 = 256;
 
 /// Limits on what peers can consume.
