@@ -1,5 +1,7 @@
 //! Imports of grants that other programs obtained.
 
+use std::time::Duration;
+
 use tokio::time::sleep;
 use webex_sim::Person;
 use webex_sim::RefreshToken;
@@ -14,8 +16,13 @@ use webex_tokend::consent::ImportedGrant;
 use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::store::Saved;
+use webex_tokend::store::StoreError;
 
+use crate::support::faulty_store::FaultyStore;
+use crate::support::intercept_store::StoreOp;
 use crate::support::time::DAY;
+use crate::support::virtual_time::POLICY;
+use crate::support::virtual_time::RATE_LIMITS;
 use crate::support::virtual_time::TestServices;
 
 /// Only the operator can import, so the allow list does not apply.
@@ -310,4 +317,67 @@ async fn an_import_during_an_outage_can_be_repeated() {
     });
     assert!(failed(offer(&services, Some(&pair.refresh_token), None).await).contains("as many live tokens"));
     assert_eq!(offer(&services, Some(&pair.refresh_token), None).await.unwrap().saved, Saved::New);
+}
+
+/// Counts the refreshes that Webex was asked for.
+fn asked(services: &TestServices) -> u64 {
+    services.model().counters().refreshes.attempts
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_imports_of_one_token_at_a_time_use_it_once() {
+    let services = TestServices::new(rotating());
+    let pair = elsewhere(&services, 0).await;
+    services.model().settings_mut().latency = Duration::from_millis(500);
+    let import = || offer(&services, Some(&pair.refresh_token), None);
+    let (first, second) = tokio::join!(import(), import());
+    assert_eq!(first.unwrap().saved, Saved::New);
+    let why = failed(second);
+    assert!(why.contains("being imported already"), "{why}");
+    assert_eq!(asked(&services), 1);
+    assert!(services.is_live(0).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_begins_only_while_the_store_can_be_written() {
+    let store = FaultyStore::new();
+    let services = TestServices::with_store(store.clone(), rotating(), POLICY, RATE_LIMITS);
+    let pair = elsewhere(&services, 0).await;
+    store.fail(&[StoreOp::Prove], StoreError::Full);
+    let why = failed(offer(&services, Some(&pair.refresh_token), None).await);
+    assert!(why.contains("the store cannot be written"), "{why}");
+    assert_eq!(asked(&services), 0, "the refresh token is not used up");
+    store.recover();
+    offer(&services, Some(&pair.refresh_token), None).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stored_grant_gets_its_rotated_token_although_the_store_could_not_be_read_once() {
+    let store = FaultyStore::new();
+    let mut services = TestServices::with_store(store.clone(), rotating(), POLICY, RATE_LIMITS);
+    services.consent(0).await;
+    let stored = services.grant(0).await.tokens.refresh_token;
+    sleep(2 * DAY).await;
+    store.fail(&[StoreOp::Find], StoreError::Locked);
+    failed(offer(&services, Some(stored.expose()), None).await);
+    store.recover();
+    let again = offered(Some(stored.expose()), None);
+    assert!(services.consents.imported_before(&again).await.is_none(), "its rotated token waits");
+    assert_eq!(services.consents.import(again).await.unwrap().saved, Saved::Replaced);
+    services.start(false).await;
+    sleep(30 * DAY).await;
+    assert!(services.is_live(0).await);
+    assert_eq!(services.model().counters().refreshes.refused, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_import_that_a_living_grant_covers_is_marked_unless_its_token_was_rotated() {
+    for (settings, is_marked) in [(Settings::default(), true), (rotating(), false)] {
+        let services = TestServices::new(settings);
+        let (first, other) = (elsewhere(&services, 0).await, elsewhere(&services, 0).await);
+        offer(&services, Some(&first.refresh_token), None).await.unwrap();
+        let offered = || offered(Some(&other.refresh_token), None);
+        assert_eq!(services.consents.import(offered()).await.unwrap().saved, Saved::Kept);
+        assert_eq!(services.consents.imported_before(&offered()).await.is_some(), is_marked);
+    }
 }

@@ -135,8 +135,7 @@ impl ConsentService {
     /// Webex. `None` if the grant must be imported, or the store cannot tell.
     pub async fn imported_before(&self, offered: &ImportRequest) -> Option<ImportedGrant> {
         let refresh_token = clean_token(offered.refresh_token.clone(), "refresh token").ok().flatten()?;
-        // While a rotated token waits to be stored, the import must go on.
-        if offered.replace || self.held.successor(&refresh_token).is_some() {
+        if offered.replace {
             return None;
         }
         let person = self.store.find_import(refresh_token.sha256()).await.ok().flatten()?;
@@ -152,9 +151,8 @@ impl ConsentService {
         replace: bool,
     ) -> Result<ImportedGrant, ImportError> {
         let _under_way = self.held.begin(&offered).map_err(|blocked| match blocked {
-            ImportBlocked::UnderWay => ImportError::retry_later(
+            ImportBlocked::UnderWay => ImportError::Failed(
                 "the same refresh token is being imported already; try again when that import has ended".to_owned(),
-                None,
             ),
             ImportBlocked::Full => ImportError::Failed(
                 "too many imported grants wait to be stored, because their owners could not be learned from Webex; import \
@@ -199,9 +197,7 @@ impl ConsentService {
                 ));
             }
         };
-        let is_stored = replaced
-            && stored
-                .is_some_and(|stored| [&offered, &refresh_token].contains(&&stored.tokens.refresh_token));
+        let is_stored = replaced && stored.is_some_and(|stored| stored.tokens.refresh_token == offered);
         let save = |grant| {
             if replace || is_stored { self.store.save_consent(grant) } else { self.store.save_import(grant) }
         };
@@ -209,6 +205,7 @@ impl ConsentService {
             log::error!(person = person.id.as_str(); "{person}: cannot store the imported grant: {error}");
             ImportError::Failed("the grant could not be stored; the daemon's log says why".to_owned())
         })?;
+        // A rotated token that is not stored must stay importable.
         let is_done = saved != Saved::Older && !(saved == Saved::Kept && replaced);
         if is_done && let Err(why) = self.store.note_import(person.id.clone(), offered.sha256()).await {
             // Then the same grant is asked of Webex again if it is imported again.
