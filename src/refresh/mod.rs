@@ -21,6 +21,8 @@ mod report;
 mod requested;
 mod reschedule;
 mod reschedule_state;
+#[cfg(test)]
+mod sample_grants;
 mod send;
 mod service;
 mod start_schedule;

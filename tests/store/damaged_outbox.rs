@@ -65,6 +65,16 @@ fn renewed_with_news(before: &Grant) -> Grant {
     after
 }
 
+/// Opens the store, and commits a refresh with entries for the outbox and the history.
+async fn commit_with_news(store_dir: &StoreDir) -> (SqliteStore, Grant) {
+    let store = store_dir.open();
+    use_webhook(&store, 10);
+    let claim = claim_one(&store, 0).await;
+    let after = renewed_with_news(&claim.grant);
+    assert_eq!(store.commit(claim.fence, after.clone()).await, Ok(Committed::Kept));
+    (store, after)
+}
+
 async fn assert_changes_are_kept(store: &SqliteStore, which: &str) {
     let claim = claim_one(store, 0).await;
     let after = renewed_with_news(&claim.grant);
@@ -93,15 +103,8 @@ async fn a_damaged_page_of_the_outbox_or_history_holds_up_no_change_of_a_grant()
 async fn an_outbox_that_cannot_be_read_from_the_disk_holds_up_no_commit() {
     for table in ["notices", "deliveries", "history"] {
         let store_dir = StoreDir::with_grants(&["ada"]).await;
-        let trigger = format!(
-            "CREATE TRIGGER no_sector BEFORE INSERT ON {table} BEGIN SELECT RAISE(ROLLBACK, 'disk I/O error'); END"
-        );
-        store_dir.other_connection().execute_batch(&trigger).unwrap();
-        let store = store_dir.open();
-        use_webhook(&store, 10);
-        let claim = claim_one(&store, 0).await;
-        let after = renewed_with_news(&claim.grant);
-        assert_eq!(store.commit(claim.fence, after.clone()).await, Ok(Committed::Kept), "{table}");
+        refuse_inserts(&store_dir, table, "ROLLBACK, 'disk I/O error'");
+        let (store, after) = commit_with_news(&store_dir).await;
         assert_eq!(found(&store, "ada").await.tokens, after.tokens, "{table}");
     }
 }
@@ -110,19 +113,12 @@ async fn an_outbox_that_cannot_be_read_from_the_disk_holds_up_no_commit() {
 async fn what_could_not_be_written_to_the_outbox_is_written_when_that_is_possible_again() {
     for action in ["ABORT", "ROLLBACK"] {
         let store_dir = StoreDir::with_grants(&["ada"]).await;
-        let trigger = format!(
-            "CREATE TRIGGER no_sector BEFORE INSERT ON deliveries BEGIN SELECT RAISE({action}, 'no'); END"
-        );
-        store_dir.other_connection().execute_batch(&trigger).unwrap();
-        let store = store_dir.open();
-        use_webhook(&store, 10);
-        let claim = claim_one(&store, 0).await;
-        let after = renewed_with_news(&claim.grant);
-        assert_eq!(store.commit(claim.fence, after).await, Ok(Committed::Kept));
+        refuse_inserts(&store_dir, "deliveries", &format!("{action}, 'no'"));
+        let (store, _) = commit_with_news(&store_dir).await;
         assert!(store.outbox_error().is_some());
         assert!(store.write_postponed().await.is_err(), "it is still damaged");
         assert_eq!(store.outbox_counts().await.unwrap(), []);
-        store_dir.other_connection().execute_batch("DROP TRIGGER no_sector").unwrap();
+        accept_inserts(&store_dir, "deliveries");
         assert_eq!(store.write_postponed().await, Ok(1));
         assert_eq!(store.outbox_error(), None);
         let counts = store.outbox_counts().await.unwrap();
@@ -133,9 +129,10 @@ async fn what_could_not_be_written_to_the_outbox_is_written_when_that_is_possibl
 
 const NOTICE_TABLES: [&str; 4] = ["notices", "deliveries", "history", "daily_counts"];
 
-fn refuse_inserts(store_dir: &StoreDir, table: &str, why: &str) {
+/// `raise` are the arguments of SQLite's `RAISE`.
+fn refuse_inserts(store_dir: &StoreDir, table: &str, raise: &str) {
     let trigger =
-        format!("CREATE TRIGGER no_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE(ABORT, '{why}'); END");
+        format!("CREATE TRIGGER no_{table} BEFORE INSERT ON {table} BEGIN SELECT RAISE({raise}); END");
     store_dir.other_connection().execute_batch(&trigger).unwrap();
 }
 
@@ -148,15 +145,11 @@ fn accept_inserts(store_dir: &StoreDir, table: &str) {
 async fn the_outbox_counts_as_repaired_only_after_a_write_to_each_of_its_tables() {
     for table in NOTICE_TABLES {
         let store_dir = StoreDir::with_grants(&["ada"]).await;
-        refuse_inserts(&store_dir, "history", "no sector");
-        let store = store_dir.open();
-        use_webhook(&store, 10);
-        let claim = claim_one(&store, 0).await;
-        let after = renewed_with_news(&claim.grant);
-        assert_eq!(store.commit(claim.fence, after).await, Ok(Committed::Kept));
+        refuse_inserts(&store_dir, "history", "ABORT, 'no sector'");
+        let (store, _) = commit_with_news(&store_dir).await;
         assert!(store.outbox_error().is_some());
         accept_inserts(&store_dir, "history");
-        refuse_inserts(&store_dir, table, "no sector");
+        refuse_inserts(&store_dir, table, "ABORT, 'no sector'");
         assert!(store.write_postponed().await.is_err(), "{table}");
         assert!(store.outbox_error().is_some(), "{table}");
         accept_inserts(&store_dir, table);
@@ -195,7 +188,7 @@ async fn an_outbox_that_fails_and_recovers_in_turns_is_logged_once() {
     let store = store_dir.open();
     use_webhook(&store, 10);
     for name in ["ada", "eve", "joe"] {
-        refuse_inserts(&store_dir, "history", marker);
+        refuse_inserts(&store_dir, "history", &format!("ABORT, '{marker}'"));
         let claim = store.claim_one(person(name), lease(0)).await.unwrap().unwrap();
         let after = renewed_with_news(&claim.grant);
         assert_eq!(store.commit(claim.fence, after).await, Ok(Committed::Kept));

@@ -1,42 +1,7 @@
-//! What each change does to one grant.
+//! What a start does to one grant.
 
 use super::*;
-use crate::domain::grant::Tokens;
-use crate::domain::person::Person;
-use crate::domain::person::PersonId;
-use crate::domain::secret::Secret;
-
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86_400);
-const POLICY: Policy =
-    Policy { sleep: HOUR, max_age: DAY, noop_window: DAY, floor: Duration::from_secs(300) };
-
-/// The current time.
-const NOW: UnixTime = UnixTime(1_795_000_000_000);
-
-/// A grant of a consent at `at`, planned at that time.
-fn consented(at: UnixTime) -> Grant {
-    let id = PersonId::parse("person-1").unwrap();
-    let tokens = Tokens {
-        access_token: Secret::new("access".to_owned()),
-        refresh_token: Secret::new("refresh".to_owned()),
-        token_type: "Bearer".to_owned(),
-        scope: None,
-        expires_at: at + 14 * DAY,
-        refresh_token_expires_at: Some(at + 90 * DAY),
-    };
-    let person = Person { id, email: None, display_name: None, org_id: None };
-    Grant::consented(person, tokens, at, &POLICY, at)
-}
-
-/// The same, refused `failures` times.
-fn dead(at: UnixTime, failures: u32) -> Grant {
-    let mut grant = consented(at);
-    (grant.status, grant.failures) = (GrantStatus::ConsentNeeded, failures);
-    grant.next = Policy::after_refusal(failures, &grant.person.id, at);
-    grant
-}
+use crate::refresh::sample_grants::*;
 
 #[test]
 fn changed_settings_replan_grants_without_failures() {
