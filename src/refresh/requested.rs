@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::OwnedSemaphorePermit;
 
+use crate::domain::breaker::Cause;
 use crate::domain::breaker::Role;
 use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
@@ -31,8 +32,8 @@ pub struct RefreshOptions {
 pub struct BulkTurn(#[expect(dead_code, reason = "dropped to free the place")] Option<OwnedSemaphorePermit>);
 
 impl RefreshService {
-    /// Asks the breaker whether a refresh of one person may be sent, and says whether it is urgent. A grant whose last refresh failed is tried only when it
-    /// is due, or when an operator forces it.
+    /// Asks the breaker whether a refresh of one person may be sent, and says whether it is urgent. A grant whose last refresh
+    /// failed is tried only when it is due, or when an operator forces it.
     async fn admit(&self, person: &PersonId, forced: bool) -> Option<(Role, bool)> {
         let grant = self.find_grant(person).await.ok()?;
         let now = self.parts().clock.now();
@@ -44,12 +45,18 @@ impl RefreshService {
 
     /// Waits for the turn of one call to Webex among those of bulk commands, for instance an import. Such calls have as many
     /// places as the event loop has, and a share of the starts. The place is free again when the answer is dropped.
-    pub async fn bulk_turn(&self) -> BulkTurn {
+    ///
+    /// # Errors
+    /// How long Webex asks the whole app to wait. Such a call would only make the wait longer.
+    pub async fn bulk_turn(&self) -> Result<BulkTurn, Duration> {
         // The semaphore is never closed.
         let place = self.bulk.clone().acquire_owned().await.ok();
         self.starts().next(StartReason::Bulk).await;
         self.starts().next_not_urgent(StartReason::Bulk).await;
-        BulkTurn(place)
+        let pause = self.pause().filter(|pause| pause.cause == Cause::Busy);
+        let wait =
+            pause.map(|pause| pause.until.until(self.parts().clock.now())).filter(|wait| !wait.is_zero());
+        wait.map_or(Ok(BulkTurn(place)), Err)
     }
 
     /// Refreshes the grant of `busy` when its turn comes. `seen` is the event position before the caller read the grant.

@@ -29,6 +29,7 @@ use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::RATE_LIMITS;
+use crate::support::virtual_time::START;
 use crate::support::virtual_time::TestServices;
 use crate::support::virtual_time::lifetimes;
 
@@ -243,7 +244,7 @@ async fn unreadable_or_future_breaker_state_delays_no_refresh() {
 }
 
 fn breaker_text(cause: &str, ahead: Duration) -> String {
-    let since = crate::support::virtual_time::START + ahead;
+    let since = START + ahead;
     format!("open {cause} {since} {since} {} 3", (since + HOUR).0, since = since.0)
 }
 
@@ -306,6 +307,25 @@ async fn a_retry_after_is_obeyed_except_for_one_probe_per_quarter_of_the_least_l
         assert_eq!(services.grant(person).await.last.outcome, Outcome::Renewed, "person {person}");
         assert!(services.is_live(person).await, "person {person}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn imports_wait_while_webex_asks_the_whole_app_to_wait() {
+    let mut services = due(3).await;
+    services.start(false).await;
+    let refresher = services.refresher.clone().unwrap();
+    assert!(refresher.bulk_turn().await.is_ok());
+    sleep(DAY).await;
+    services.model().fault(fault(None, wait("3600")));
+    while services.cause() != Some(Cause::Busy) {
+        assert!(services.now() < START + 5 * DAY);
+        sleep(MINUTE).await;
+    }
+    let left = refresher.bulk_turn().await.unwrap_err();
+    assert!(left > Duration::ZERO && left <= HOUR, "{left:?}");
+    services.model().clear_faults();
+    sleep(left + HOUR).await;
+    assert!(refresher.bulk_turn().await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

@@ -71,7 +71,11 @@ pub(super) async fn import(api: &Api, ask: &ApiRequest) -> LoginResult {
     let turn = api.0.refresher.bulk_turn().await;
     let stops = api.0.tasks.stopping().is_cancelled();
     let import = async move {
-        let _held = (charge, turn);
+        let _charge = charge;
+        let _turn = turn.map_err(|wait| ImportError::Busy {
+            why: "refreshes pause, because Webex asks to wait; import the grant again then".to_owned(),
+            wait,
+        })?;
         if stops {
             return Err(ImportError::Failed(
                 "the daemon is stopping; import the grant again later".to_owned(),
