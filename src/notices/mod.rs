@@ -112,7 +112,7 @@ impl Notices {
         *self.certificate_end.lock() = Some(end);
     }
 
-    /// Sets where subscribers of events get each notice, once, when its time of holding is over.
+    /// Sets where subscribers of events get each notice, once, when it is no longer held.
     pub fn publish_to(&self, events: Arc<Events>) {
         // The store holds this for as long as it lives, so nothing of it may hold the store.
         let (links, clock, from_store) = (self.links(), self.parts.clock.clone(), events.clone());

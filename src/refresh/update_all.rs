@@ -11,8 +11,8 @@ use crate::store::StoreError;
 /// Grants per step: some milliseconds of the writer's time.
 const STEP: u32 = 500;
 
-/// Applies `revision` to all grants behind `after`. `what` names the change in the log, if it takes long. If the store fails or the daemon stops, `after` is where to continue.
-/// Answers whether it reached the end.
+/// Applies `revision` to all grants behind `after`. `what` names the change in the log, if it takes long. If the store fails or the
+/// daemon stops, `after` is where to continue. Answers whether it reached the end.
 pub(super) async fn update_all(
     parts: &RefreshServiceParts,
     (what, revision): (&'static str, GrantUpdate),

@@ -10,7 +10,8 @@ use crate::store::error::StoreError;
 /// The future of a store's answer.
 pub type StoreFuture<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
-/// Changes a grant in place and answers whether it did. May be called again for the same grant. See [`update_batch`](crate::store::GrantCommands::update_batch).
+/// Changes a grant in place and answers whether it did. May be called again for the same grant. See
+/// [`update_batch`](crate::store::GrantCommands::update_batch).
 pub type GrantUpdate = Arc<dyn Fn(&mut Grant) -> bool + Send + Sync>;
 
 /// The result of storing a consent.

@@ -2,9 +2,10 @@
 //!
 //! The file has a fixed length and is overwritten in place, so that a full disk does not refuse a later write.
 
-use std::fs;
+use std::fs::File;
 use std::fs::OpenOptions;
 use std::io;
+use std::io::Read;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -33,7 +34,12 @@ pub(super) fn write(path: &Path, text: &str) -> Result<(), StoreError> {
 }
 
 pub(super) fn read(path: &Path) -> Result<Option<String>, StoreError> {
-    match fs::read_to_string(path) {
+    // Bounded, whatever the file has become.
+    let read = File::open(path).and_then(|file| {
+        let mut text = String::new();
+        file.take(LENGTH as u64).read_to_string(&mut text).map(|_| text)
+    });
+    match read {
         Ok(text) => Ok(Some(text.trim().to_owned()).filter(|text| !text.is_empty())),
         Err(why) if why.kind() == io::ErrorKind::NotFound => {
             // Now, while the disk may have room for it.
@@ -49,6 +55,8 @@ fn failed(path: &Path, used: &'static str, why: &io::Error) -> StoreError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
