@@ -1,25 +1,25 @@
 //! The JSON of the API, shared by the server and the commands. Times are RFC 3339 in UTC; an unknown value is
 //! null.
 
+mod api_keys;
 mod attention;
 mod examination;
-mod keys;
 mod notices;
 mod status;
 
 use serde::Deserialize;
 use serde::Serialize;
 
+pub use crate::api_types::api_keys::CreateKeyRequest;
+pub use crate::api_types::api_keys::CreatedKey;
+pub use crate::api_types::api_keys::KeyList;
+pub use crate::api_types::api_keys::KeyView;
 pub use crate::api_types::attention::Attention;
 pub use crate::api_types::attention::Topic;
 pub use crate::api_types::attention::attention;
 pub use crate::api_types::examination::DoctorReport;
 pub use crate::api_types::examination::Finding;
 pub use crate::api_types::examination::FindingStatus;
-pub use crate::api_types::keys::CreateKeyRequest;
-pub use crate::api_types::keys::CreatedKey;
-pub use crate::api_types::keys::KeyList;
-pub use crate::api_types::keys::KeyView;
 pub use crate::api_types::notices::DailyRefreshes;
 pub use crate::api_types::notices::HistoryItem;
 pub use crate::api_types::notices::HistoryList;

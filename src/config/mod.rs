@@ -3,8 +3,7 @@
 
 mod aliases;
 mod consent;
-pub mod dotenv;
-mod env_file;
+pub mod env_file;
 mod error;
 mod hook;
 mod listen;

@@ -11,8 +11,8 @@ use rustix::fs::Access;
 use rustix::io::Errno;
 
 use crate::config::aliases::others;
-use crate::config::dotenv::assignments;
 use crate::config::env_file;
+use crate::config::env_file::syntax::assignments;
 use crate::config::error::ConfigError;
 use crate::config::error::ConfigErrors;
 use crate::config::service_links;

@@ -5,8 +5,8 @@
 //! or another one with the same key, can finish a consent.
 
 mod begin;
+mod code_exchange_queue;
 mod device;
-mod exchange_gate;
 mod finish;
 mod import;
 mod login_table;

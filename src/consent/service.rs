@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
-use crate::consent::exchange_gate::ExchangeGate;
+use crate::consent::code_exchange_queue::CodeExchangeQueue;
 use crate::consent::login_table::Logins;
 use crate::consent::rotated_tokens::RotatedTokens;
 use crate::consent::space_members::SpaceMembers;
@@ -35,7 +35,7 @@ pub struct ConsentService {
     pub(super) view: Arc<GrantCache>,
     pub(super) wake: Wake,
     pub(super) used_states: UsedStates,
-    pub(super) exchanges: ExchangeGate,
+    pub(super) exchanges: CodeExchangeQueue,
     pub(super) allow: Option<AllowList>,
     pub(super) logins: Logins,
     pub(super) devices: Arc<Semaphore>,
@@ -74,7 +74,7 @@ impl ConsentService {
             view: parts.view,
             wake: parts.wake,
             used_states: UsedStates::default(),
-            exchanges: ExchangeGate::new(None),
+            exchanges: CodeExchangeQueue::new(None),
             allow: None,
             logins: Logins::default(),
             devices: Arc::new(Semaphore::new(MAX_DEVICE_LOGINS)),
@@ -92,7 +92,7 @@ impl ConsentService {
     /// Keeps failing code exchanges well below `per_second`, the rate limit of refreshes. `None`: no limit.
     #[must_use]
     pub fn with_refresh_pause(self, per_second: Option<f64>) -> Self {
-        Self { exchanges: ExchangeGate::new(per_second), ..self }
+        Self { exchanges: CodeExchangeQueue::new(per_second), ..self }
     }
 
     /// The scopes that consents request.

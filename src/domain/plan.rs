@@ -64,12 +64,12 @@ fn fitting(left: Duration, step: Duration) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::explain::sample::POLICY;
-    use crate::domain::explain::sample::T0;
-    use crate::domain::explain::sample::days;
-    use crate::domain::explain::sample::grant;
     use crate::domain::refresh_token_end::RefreshTokenEnd;
     use crate::domain::schedule::Schedule;
+    use crate::domain::why::sample::POLICY;
+    use crate::domain::why::sample::T0;
+    use crate::domain::why::sample::days;
+    use crate::domain::why::sample::grant;
 
     #[test]
     fn a_two_week_token_is_refreshed_at_the_first_wake_after_a_day() {

@@ -1,8 +1,8 @@
 //! The place of a due grant behind many others.
 
-use crate::domain::explain;
 use crate::domain::grant::Grant;
 use crate::domain::time::UnixTime;
+use crate::domain::why;
 
 /// The place of a due grant, if more are due than can be sent within a minute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +19,7 @@ impl QueuePlace {
     pub fn summary(&self, grant: &Grant, now: UnixTime) -> String {
         let Self { ahead, at } = self;
         let turn = at.map(|at| format!("; its turn comes at about {at}")).unwrap_or_default();
-        let (due_at, token) = (grant.next.due_at, explain::token(grant, now));
+        let (due_at, token) = (grant.next.due_at, why::token(grant, now));
         format!(
             "A refresh has been due since {due_at}, and about {ahead} others are sent before it{turn}; {token}."
         )

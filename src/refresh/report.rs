@@ -7,12 +7,12 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::domain::breaker::Transition;
-use crate::domain::explain::failed;
 use crate::domain::grant::Grant;
 use crate::domain::person::Person;
 use crate::domain::time::UnixTime;
 use crate::domain::time::human_duration;
 use crate::domain::verdict::Outcome;
+use crate::domain::why::failed;
 use crate::webex::Webex;
 
 /// Shortest time between two lines that say that refreshes still pause.

@@ -22,6 +22,7 @@ macro_rules! both_stores {
     };
 }
 
+mod api_keys;
 mod backlog;
 mod backups;
 mod batch_updates;
@@ -32,7 +33,6 @@ mod damaged_outbox;
 mod deliveries;
 pub(crate) mod fixtures;
 mod grant_cache;
-mod keys;
 mod lists;
 mod model;
 mod outbox;

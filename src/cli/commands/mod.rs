@@ -7,7 +7,7 @@ mod doctor;
 mod exec;
 mod forget;
 mod forget_all;
-mod keys;
+mod key;
 mod login;
 mod manual;
 mod notices;
@@ -110,7 +110,7 @@ fn answer(mut ask: ApiCommand, context: &CommandContext) -> Result<(), CommandEr
             let file = import::read(&asked, &context.source)?;
             import::run(&mut ApiClient::open(context, StoreAccess::CreateIfMissing)?, &asked, file)
         }
-        ApiCommand::Key(asked) => keys::run(&mut open()?, asked, terminal),
+        ApiCommand::Key(asked) => key::run(&mut open()?, asked, terminal),
         ApiCommand::Notices(asked) => notices::run(context, &asked, terminal),
         ApiCommand::History(asked) => notices::history(&mut open()?, &asked, terminal),
         ApiCommand::Check(asked) => check::run(context, &asked),

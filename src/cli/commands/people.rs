@@ -25,7 +25,7 @@ use crate::cli::table::Cell;
 use crate::cli::table::Color;
 use crate::cli::table::Column;
 use crate::cli::table::TableStream;
-use crate::domain::explain::failed;
+use crate::domain::why::failed;
 
 const COLUMNS: [Column; 7] = [
     ("who", 0),

@@ -7,8 +7,8 @@ use crate::cli::import::parsed_file::FileReader;
 use crate::cli::import::parsed_file::ImportFileError;
 use crate::cli::import::parsed_file::ImportRecord;
 use crate::cli::import::parsed_file::ParsedFile;
-use crate::config::dotenv::Assignment;
-use crate::config::dotenv::assignments;
+use crate::config::env_file::syntax::Assignment;
+use crate::config::env_file::syntax::assignments;
 
 const REFRESH: [&str; 2] = ["REFRESH_TOKEN", "WEBEX_REFRESH_TOKEN"];
 const ACCESS: [&str; 3] = ["ACCESS_TOKEN", "WEBEX_ACCESS_TOKEN", "WEBEX_TEAMS_ACCESS_TOKEN"];

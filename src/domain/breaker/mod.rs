@@ -21,12 +21,12 @@
 //! A grant ends only after its refusal is confirmed: see [`Breaker::record`].
 
 mod cause;
+mod clock_set_back;
 mod confirm;
 mod decisions;
 mod outage;
 mod persist;
 mod sent_refresh;
-mod set_back;
 mod suspects;
 
 pub use crate::domain::breaker::cause::Cause;

@@ -1,12 +1,12 @@
 //! The API: JSON about persons, tokens and keys. The same handlers serve TLS, the control socket and commands
 //! that run without a daemon. The caller determines what is allowed.
 
+mod api_keys;
 mod budget;
 pub(in crate::http) mod context;
 mod dashboard_links;
 mod doctor;
 pub(in crate::http) mod events;
-mod keys;
 mod list_limit;
 mod logins;
 mod notices;

@@ -4,8 +4,6 @@ use hyper::Response;
 use hyper::StatusCode;
 
 use crate::api_types;
-use crate::domain::explain;
-use crate::domain::explain::RuleResult;
 use crate::domain::grant::Grant;
 use crate::domain::list::ListPosition;
 use crate::domain::list::ListSelection;
@@ -13,6 +11,8 @@ use crate::domain::list::SortBy;
 use crate::domain::person::Email;
 use crate::domain::plan;
 use crate::domain::time::DAY;
+use crate::domain::why;
+use crate::domain::why::RuleResult;
 use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
 use crate::http::api::views::time;
@@ -35,13 +35,12 @@ pub(super) async fn why(api: &Api, ask: &ApiRequest) -> Result<Response<Response
     };
     let why = api_types::Why {
         person: api.person_view(&grant),
-        rules: explain::explain(&grant, &api.0.policy, pause, now).into_iter().map(said).collect(),
+        rules: why::explain(&grant, &api.0.policy, pause, now).into_iter().map(said).collect(),
         last_detail: Some(grant.last.detail.clone()).filter(|detail| !detail.is_empty()),
         next_refresh_at: time(grant.next.due_at),
         place: place.map(|place| place.ahead),
         turn_at: place.and_then(|place| time(place.at?)),
-        summary: place
-            .map_or_else(|| explain::summary(&grant, pause, now), |place| place.summary(&grant, now)),
+        summary: place.map_or_else(|| why::summary(&grant, pause, now), |place| place.summary(&grant, now)),
     };
     Ok(response::json(StatusCode::OK, &why))
 }

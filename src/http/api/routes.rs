@@ -11,11 +11,11 @@ use hyper::body::Bytes;
 use hyper::body::Incoming;
 
 use crate::domain::api_key::Right;
+use crate::http::api::api_keys;
 use crate::http::api::context::Api;
 use crate::http::api::dashboard_links;
 use crate::http::api::doctor;
 use crate::http::api::events;
-use crate::http::api::keys;
 use crate::http::api::logins;
 use crate::http::api::notices;
 use crate::http::api::people;
@@ -87,9 +87,9 @@ static ROUTES: [Route; 24] = [
     route(Method::POST,   "/logins",                  ALL_PERSONS,      |api, ask| Box::pin(logins::begin(api, ask))),
     route(Method::GET,    "/logins/{id}",             ALL_PERSONS,      |api, ask| Box::pin(logins::status(api, ask))),
     route(Method::POST,   "/import",                  ALL_PERSONS,      |api, ask| Box::pin(logins::import(api, ask))),
-    route(Method::GET,    "/keys",                    ALL_PERSONS,      |api, ask| Box::pin(keys::list(api, ask))),
-    route(Method::POST,   "/keys",                    ALL_PERSONS,      |api, ask| Box::pin(keys::create(api, ask))),
-    route(Method::DELETE, "/keys/{name}",             ALL_PERSONS,      |api, ask| Box::pin(keys::revoke(api, ask))),
+    route(Method::GET,    "/keys",                    ALL_PERSONS,      |api, ask| Box::pin(api_keys::list(api, ask))),
+    route(Method::POST,   "/keys",                    ALL_PERSONS,      |api, ask| Box::pin(api_keys::create(api, ask))),
+    route(Method::DELETE, "/keys/{name}",             ALL_PERSONS,      |api, ask| Box::pin(api_keys::revoke(api, ask))),
     route(Method::POST,   "/dashboard-links",         SOCKET,     |api, ask| Box::pin(dashboard_links::make(api, ask))),
     route(Method::GET,    "/doctor",                  SOCKET,     |api, ask| Box::pin(doctor::doctor(api, ask))),
     route(Method::GET,    "/people/{person}/history", READ,       |api, ask| Box::pin(notices::history_of_person(api, ask))),

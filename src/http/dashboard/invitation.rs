@@ -80,10 +80,10 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::explain::sample::T0;
-    use crate::domain::explain::sample::days;
-    use crate::domain::explain::sample::grant;
     use crate::domain::person::Email;
+    use crate::domain::why::sample::T0;
+    use crate::domain::why::sample::days;
+    use crate::domain::why::sample::grant;
 
     const LINK: &str = "https://tokens.example.com/oauth";
 

@@ -3,7 +3,6 @@
 use url::form_urlencoded::byte_serialize;
 
 use crate::domain::breaker::Pause;
-use crate::domain::explain::failed;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantState;
 use crate::domain::grant::GrantStatus;
@@ -11,6 +10,7 @@ use crate::domain::person::Person;
 use crate::domain::time::UnixTime;
 use crate::domain::time::human_duration;
 use crate::domain::verdict::Outcome;
+use crate::domain::why::failed;
 use crate::http::api::context::Api;
 use crate::http::dashboard::invitation::InvitationText;
 
@@ -219,9 +219,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::explain::sample::T0;
-    use crate::domain::explain::sample::days;
-    use crate::domain::explain::sample::grant;
+    use crate::domain::why::sample::T0;
+    use crate::domain::why::sample::days;
+    use crate::domain::why::sample::grant;
 
     fn state_text(grant: &Grant, now: UnixTime) -> (&'static str, &'static str, String) {
         let (chip, says) = state(grant, now);

@@ -10,7 +10,7 @@ use hyper::header;
 
 use crate::consent;
 use crate::consent::ConsentError;
-use crate::domain::exchanges::ClientNetwork;
+use crate::domain::code_exchange::ClientNetwork;
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
 use crate::http::client_network::network;

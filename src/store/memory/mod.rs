@@ -1,12 +1,12 @@
 //! A store in memory, which is lost at the end of the process: for `TOKEND_STORE_URL=memory:` and for tests in virtual time.
 
+mod api_keys;
 mod backlog;
 mod claim_order;
 mod due_index;
 mod due_summary;
 mod history;
 mod history_store;
-mod keys;
 mod outbox;
 mod persons;
 mod stored_grant;

@@ -41,9 +41,9 @@ use crate::store::outbox::DeliveryClaimRequest;
 use crate::store::outbox::Now;
 use crate::store::outbox::OutboxContext;
 use crate::store::outbox::OutboxRules;
+use crate::store::sqlite::api_keys;
 use crate::store::sqlite::backlog;
 use crate::store::sqlite::context::QueryContext;
-use crate::store::sqlite::keys;
 use crate::store::sqlite::list;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::open;
@@ -166,10 +166,10 @@ fn work(db: &Connection, context: &QueryContext) {
     meta::check_readable(db).unwrap();
     meta::begin_generation(db, 0).unwrap();
     let (_, key) = ApiKeyRecord::make(&[1; 38], "ci".to_owned(), Rights::default(), None, NOW);
-    assert!(keys::add(db, &context.sealer, &key).unwrap());
-    assert_eq!(keys::all(db, &context.sealer).unwrap().len(), 1);
-    keys::touch(db, &key.id, NOW).unwrap();
-    assert!(keys::revoke(db, "ci").unwrap());
+    assert!(api_keys::add(db, &context.sealer, &key).unwrap());
+    assert_eq!(api_keys::all(db, &context.sealer).unwrap().len(), 1);
+    api_keys::touch(db, &key.id, NOW).unwrap();
+    assert!(api_keys::revoke(db, "ci").unwrap());
 }
 
 /// Reads lists in both directions, their second pages, and counts.

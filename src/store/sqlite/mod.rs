@@ -3,6 +3,7 @@
 //! One writer commits all queued changes in one transaction. A few readers run the queries. Async code only sends them work
 //! and waits for the answer.
 
+mod api_keys;
 mod backlog;
 mod context;
 #[cfg(test)]
@@ -15,7 +16,6 @@ mod health;
 mod history;
 mod imports;
 mod job;
-mod keys;
 mod list;
 mod macs;
 mod meta;

@@ -43,6 +43,7 @@ use crate::store::StoreFuture;
 use crate::store::StoreMetadata;
 use crate::store::outbox::OutboxContext;
 use crate::store::seal::Sealer;
+use crate::store::sqlite::api_keys;
 use crate::store::sqlite::backlog;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::due_queue::DueQueues;
@@ -51,7 +52,6 @@ use crate::store::sqlite::generation;
 use crate::store::sqlite::generation::GenerationFile;
 use crate::store::sqlite::health::StoreHealth;
 use crate::store::sqlite::imports;
-use crate::store::sqlite::keys;
 use crate::store::sqlite::list;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::open;
@@ -361,25 +361,30 @@ impl StoreMetadata for SqliteStore {
 impl KeyStore for SqliteStore {
     fn add_key(&self, key: ApiKeyRecord) -> StoreFuture<'_, bool> {
         let add = move |db: &Connection, context: &QueryContext| {
-            let added = keys::add(db, &context.sealer, &key)?;
+            let added = api_keys::add(db, &context.sealer, &key)?;
             changes::after_key(db, context, (NoticeType::KeyCreated, &key.id, &key.name), added)
         };
         self.write_generation(add, |added| *added)
     }
 
     fn keys(&self) -> StoreFuture<'_, Vec<ApiKeyRecord>> {
-        self.survey(|db, context| keys::all(db, &context.sealer))
+        self.survey(|db, context| api_keys::all(db, &context.sealer))
     }
 
     fn revoke_key(&self, name: String) -> StoreFuture<'_, bool> {
-        let revoke = move |db: &Connection, shelf: &QueryContext| {
-            let id = keys::id_of(db, &name)?.unwrap_or_default();
-            changes::after_key(db, shelf, (NoticeType::KeyRevoked, &id, &name), keys::revoke(db, &name)?)
+        let revoke = move |db: &Connection, context: &QueryContext| {
+            let id = api_keys::id_of(db, &name)?.unwrap_or_default();
+            changes::after_key(
+                db,
+                context,
+                (NoticeType::KeyRevoked, &id, &name),
+                api_keys::revoke(db, &name)?,
+            )
         };
         self.write_generation(revoke, |gone| *gone)
     }
 
     fn touch_key(&self, id: String, at: UnixTime) -> StoreFuture<'_, ()> {
-        self.write(move |db, _| keys::touch(db, &id, at))
+        self.write(move |db, _| api_keys::touch(db, &id, at))
     }
 }

@@ -9,7 +9,7 @@ fn network(number: u32) -> ClientNetwork {
 }
 
 /// Begins an exchange, if it need not wait.
-fn begin(exchanges: &mut Exchanges, network: ClientNetwork, now: Duration) -> Option<ExchangePermit> {
+fn begin(exchanges: &mut CodeExchanges, network: ClientNetwork, now: Duration) -> Option<ExchangePermit> {
     let number = exchanges.join(network, now).ok()?;
     match exchanges.turn(network, number, now) {
         ExchangeTurn::Begin(permit) => Some(permit),
@@ -22,7 +22,7 @@ fn begin(exchanges: &mut Exchanges, network: ClientNetwork, now: Duration) -> Op
 }
 
 /// Counts the exchanges that `networks` begin within `span` if each of them fails immediately.
-fn failures(exchanges: &mut Exchanges, networks: u32, from: Duration, span: Duration) -> u64 {
+fn failures(exchanges: &mut CodeExchanges, networks: u32, from: Duration, span: Duration) -> u64 {
     let (mut count, step) = (0, Duration::from_millis(10));
     let mut now = from;
     while now < from + span {
@@ -39,7 +39,7 @@ fn failures(exchanges: &mut Exchanges, networks: u32, from: Duration, span: Dura
 
 #[test]
 fn failures_of_one_network_are_a_burst_and_then_a_few_a_second() {
-    let mut exchanges = Exchanges::new(Some(20.0));
+    let mut exchanges = CodeExchanges::new(Some(20.0));
     assert_eq!(failures(&mut exchanges, 1, Duration::ZERO, SECOND / 100), 10);
     let later = failures(&mut exchanges, 1, SECOND / 100, 20 * SECOND);
     assert!((59..=61).contains(&later), "{later}");
@@ -48,7 +48,7 @@ fn failures_of_one_network_are_a_burst_and_then_a_few_a_second() {
 #[test]
 fn failures_of_all_networks_together_are_a_few_a_second_and_far_fewer_than_refreshes() {
     for (rate, most) in [(Some(20.0), 6.0), (Some(1.0), 0.3), (Some(10_000.0), 6.0), (None, 6.0)] {
-        let mut exchanges = Exchanges::new(rate);
+        let mut exchanges = CodeExchanges::new(rate);
         failures(&mut exchanges, 100, Duration::ZERO, 5 * SECOND);
         let later = failures(&mut exchanges, 100, 5 * SECOND, 30 * SECOND);
         #[expect(clippy::cast_precision_loss, reason = "small")]
@@ -61,7 +61,7 @@ fn failures_of_all_networks_together_are_a_few_a_second_and_far_fewer_than_refre
 /// A full budget does not limit a wave of exchanges, but all their failures are charged to it.
 #[test]
 fn waves_of_failures_do_not_escape_the_rate() {
-    let mut exchanges = Exchanges::new(None);
+    let mut exchanges = CodeExchanges::new(None);
     let (mut count, mut now) = (0_u32, Duration::ZERO);
     while now < 600 * SECOND {
         let wave: Vec<ExchangePermit> =
@@ -75,7 +75,7 @@ fn waves_of_failures_do_not_escape_the_rate() {
 
 #[test]
 fn successes_use_no_budget() {
-    let mut exchanges = Exchanges::new(None);
+    let mut exchanges = CodeExchanges::new(None);
     for _ in 0..100_000 {
         let permit = begin(&mut exchanges, network(1), SECOND).unwrap();
         exchanges.end(permit, ExchangeEnd::Succeeded, SECOND);
@@ -91,7 +91,7 @@ fn successes_use_no_budget() {
 
 #[test]
 fn a_network_gets_a_slot_whatever_others_hold() {
-    let mut exchanges = Exchanges::new(None);
+    let mut exchanges = CodeExchanges::new(None);
     let mut taken = BTreeMap::new();
     for number in 0..20 {
         while begin(&mut exchanges, network(number), SECOND).is_some() {
@@ -101,7 +101,7 @@ fn a_network_gets_a_slot_whatever_others_hold() {
     assert_eq!((taken[&0], taken[&1], taken[&2]), (64, 32, 16), "{taken:?}");
     assert_eq!(taken.values().sum::<usize>(), AT_ONCE, "{taken:?}");
     // Networks without failures do not wait for a network with failures.
-    let mut exchanges = Exchanges::new(None);
+    let mut exchanges = CodeExchanges::new(None);
     failures(&mut exchanges, 1, Duration::ZERO, 10 * SECOND);
     failures(&mut exchanges, 1, 10 * SECOND, SECOND / 1000);
     assert!(begin(&mut exchanges, network(0), 10 * SECOND).is_none());
@@ -110,7 +110,7 @@ fn a_network_gets_a_slot_whatever_others_hold() {
 
 #[test]
 fn exchanges_of_one_network_begin_in_order_of_arrival() {
-    let mut exchanges = Exchanges::new(None);
+    let mut exchanges = CodeExchanges::new(None);
     failures(&mut exchanges, 1, Duration::ZERO, SECOND / 10);
     let (now, here) = (SECOND / 10, network(0));
     let line: Vec<u64> = (0..10).map(|_| exchanges.join(here, now).unwrap()).collect();
@@ -131,7 +131,7 @@ fn exchanges_of_one_network_begin_in_order_of_arrival() {
 
 #[test]
 fn an_exchange_begins_after_the_reported_wait() {
-    let mut exchanges = Exchanges::new(None);
+    let mut exchanges = CodeExchanges::new(None);
     let mut now = SECOND;
     failures(&mut exchanges, 1, now, SECOND);
     now += SECOND;
@@ -153,7 +153,7 @@ fn an_exchange_begins_after_the_reported_wait() {
 
 #[test]
 fn the_queue_is_bounded_and_one_network_cannot_fill_it() {
-    let mut exchanges = Exchanges::new(None);
+    let mut exchanges = CodeExchanges::new(None);
     failures(&mut exchanges, 1, Duration::ZERO, SECOND);
     let mut joined = 0;
     while exchanges.join(network(0), SECOND).is_ok() {
@@ -169,7 +169,7 @@ fn while_webex_asks_to_wait_nothing_begins_and_the_wait_is_bounded() {
     for (asked, expected) in
         [(60 * SECOND, 60 * SECOND), (Duration::ZERO, SECOND), (Duration::MAX, 300 * SECOND)]
     {
-        let mut exchanges = Exchanges::new(None);
+        let mut exchanges = CodeExchanges::new(None);
         // The first request to wait may be about one account, so it counts for at most a minute.
         let first = begin(&mut exchanges, network(1), SECOND).unwrap();
         exchanges.end(first, ExchangeEnd::AskedToWait(Duration::MAX), SECOND);
@@ -188,7 +188,7 @@ fn while_webex_asks_to_wait_nothing_begins_and_the_wait_is_bounded() {
 
 #[test]
 fn idle_networks_are_removed() {
-    let mut exchanges = Exchanges::new(None);
+    let mut exchanges = CodeExchanges::new(None);
     for number in 0..10_000 {
         let permit = begin(&mut exchanges, network(number), SECOND).unwrap();
         exchanges.end(permit, ExchangeEnd::Succeeded, SECOND);

@@ -1,5 +1,7 @@
 //! Reads a settings file, if only its owner and root can have written it.
 
+pub mod syntax;
+
 use std::fs;
 use std::fs::File;
 use std::fs::Metadata;

@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn values_are_read_as_a_shell_reads_them() {
         let dir = tempfile::tempdir().unwrap();
-        let sample = include_str!("../../sample_environ_vars.sh");
+        let sample = include_str!("../../../sample_environ_vars.sh");
         let more =
             "export OUR_1=\"two words\"\nOUR_2='a # b' # c\nOUR_3=plain#x\nOUR_4='$HOME \\n'\nOUR_5=\"\"\n";
         let text = format!("{sample}\n{more}");

@@ -1,4 +1,4 @@
-//! The queue in which code exchanges wait for their turn. The rules are in [`crate::domain::exchanges`].
+//! The queue in which code exchanges wait for their turn. The rules are in [`crate::domain::code_exchange`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
-use crate::domain::exchanges::ClientNetwork;
-use crate::domain::exchanges::ExchangeEnd;
-use crate::domain::exchanges::ExchangePermit;
-use crate::domain::exchanges::ExchangeTurn;
-use crate::domain::exchanges::Exchanges;
-use crate::domain::exchanges::Hold;
+use crate::domain::code_exchange::ClientNetwork;
+use crate::domain::code_exchange::CodeExchanges;
+use crate::domain::code_exchange::ExchangeEnd;
+use crate::domain::code_exchange::ExchangePermit;
+use crate::domain::code_exchange::ExchangeTurn;
+use crate::domain::code_exchange::Hold;
 
 /// Maximum wait of a browser for its turn. Together with an exchange, which takes at most 40 s, it stays
 /// below the time that the shutdown waits for running work.
@@ -26,35 +26,36 @@ const AGAIN: Duration = Duration::from_secs(5);
 
 /// The code exchanges of this process.
 #[derive(Debug)]
-pub(super) struct ExchangeGate {
+pub(super) struct CodeExchangeQueue {
     since: Instant,
     state: Mutex<GateState>,
 }
 
 #[derive(Debug)]
 struct GateState {
-    exchanges: Exchanges,
+    exchanges: CodeExchanges,
     waiting: HashMap<u64, Arc<Notify>>,
 }
 
 /// A running exchange. If it is dropped before its end, it counts as failed.
 #[derive(Debug)]
 pub(super) struct RunningExchange<'a> {
-    gate: &'a ExchangeGate,
+    gate: &'a CodeExchangeQueue,
     permit: Option<ExchangePermit>,
 }
 
 /// A place in the queue. Dropping it leaves the queue.
 struct QueuedExchange<'a> {
-    gate: &'a ExchangeGate,
+    gate: &'a CodeExchangeQueue,
     network: ClientNetwork,
     number: u64,
     turn: Arc<Notify>,
 }
 
-impl ExchangeGate {
+impl CodeExchangeQueue {
     pub(super) fn new(refreshes_per_second: Option<f64>) -> Self {
-        let state = GateState { exchanges: Exchanges::new(refreshes_per_second), waiting: HashMap::new() };
+        let state =
+            GateState { exchanges: CodeExchanges::new(refreshes_per_second), waiting: HashMap::new() };
         Self { since: Instant::now(), state: Mutex::new(state) }
     }
 
@@ -148,7 +149,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn exchanges_wait_in_turn_and_not_beyond_the_limit() {
-        let gate = ExchangeGate::new(None);
+        let gate = CodeExchangeQueue::new(None);
         let mut held = Vec::new();
         for _ in 0..64 {
             held.push(gate.begin(None).await.unwrap());
@@ -171,7 +172,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_retry_after_of_webex_ends_every_wait() {
-        let gate = ExchangeGate::new(None);
+        let gate = CodeExchangeQueue::new(None);
         let mut held = Vec::new();
         for _ in 0..64 {
             held.push(gate.begin(None).await.unwrap());

@@ -97,7 +97,7 @@ const FIRST_WAIT: Duration = Duration::from_secs(60);
 /// Maximum wait after each further request without a success in between. All of them may be about one account.
 const LATER_WAIT: Duration = Duration::from_secs(300);
 
-/// Stands for an exchange under way. It must be passed to [`Exchanges::end`].
+/// Stands for an exchange under way. It must be passed to [`CodeExchanges::end`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExchangePermit {
     network: ClientNetwork,
@@ -107,7 +107,7 @@ pub struct ExchangePermit {
 
 /// The state of all exchanges.
 #[derive(Debug)]
-pub struct Exchanges {
+pub struct CodeExchanges {
     per_second: f64,
     networks: HashMap<ClientNetwork, NetworkState>,
     under_way: usize,
@@ -139,7 +139,7 @@ struct FailureBudget {
     under_way: u32,
 }
 
-impl Exchanges {
+impl CodeExchanges {
     /// Starts without exchanges. `refreshes_per_second` is the limit on refreshes, if there is one. The rate of failed
     /// exchanges stays well below it.
     #[must_use]
@@ -161,7 +161,7 @@ impl Exchanges {
     }
 
     /// Adds an exchange to the queue of `network` and returns its number. The caller must pass the number to
-    /// [`Exchanges::turn`] until the exchange begins, or to [`Exchanges::leave`].
+    /// [`CodeExchanges::turn`] until the exchange begins, or to [`CodeExchanges::leave`].
     ///
     /// # Errors
     /// [`Hold`] if Webex asks to wait, or if too many exchanges of this network are queued.
