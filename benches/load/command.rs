@@ -8,17 +8,17 @@ use std::time::Instant;
 use webex_tokend::domain::time::UnixTime;
 
 use crate::Size;
-use crate::crowd;
 use crate::daemon::Home;
 use crate::figures::Table;
 use crate::figures::Times;
 use crate::figures::Turns;
+use crate::persons;
 use crate::stock;
 
 const PEOPLE: usize = 100;
 
 pub(crate) async fn measure(table: &mut Table, size: Size) {
-    let sim = crowd::sim(1, Duration::ZERO).await;
+    let sim = persons::sim(1, Duration::ZERO).await;
     let home = Home::new(&sim);
     let now = UnixTime(sim.now_ms());
     stock::keep(&Arc::new(home.store(now)), (0..PEOPLE).map(|number| stock::stored(number, now))).await;

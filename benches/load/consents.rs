@@ -16,12 +16,12 @@ use crate::client::Client;
 use crate::client::Tls;
 use crate::client::Way;
 use crate::client::share;
-use crate::crowd;
 use crate::daemon::Home;
 use crate::figures::Table;
 use crate::figures::Turns;
 use crate::figures::float;
 use crate::figures::spoken;
+use crate::persons;
 
 const CONNECTIONS: usize = 64;
 const REDIRECT: &str = "https://localhost/oauth";
@@ -30,7 +30,7 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
     for people in [size.of(5_000, 50), size.of(20_000, 100)] {
         let mut turns = Turns::default();
         for _ in 0..size.of(3, 1) {
-            let sim = Arc::new(crowd::sim(people, Duration::ZERO).await);
+            let sim = Arc::new(persons::sim(people, Duration::ZERO).await);
             let home = Home::new(&sim);
             let daemon = home.start(&[]).await;
             let way = Way::Http1(Tls::new(home.port, &home.certificate_pem, "http/1.1", false));

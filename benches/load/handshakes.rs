@@ -11,16 +11,16 @@ use crate::bare::Bare;
 use crate::client::Tls;
 use crate::client::Way;
 use crate::client::all;
-use crate::crowd;
 use crate::daemon::Home;
 use crate::figures::Table;
 use crate::figures::Times;
 use crate::figures::Turns;
+use crate::persons;
 
 const AT_ONCE: usize = 8;
 
 pub(crate) async fn measure(table: &mut Table, size: Size) {
-    let sim = crowd::sim(1, Duration::ZERO).await;
+    let sim = persons::sim(1, Duration::ZERO).await;
     let home = Home::new(&sim);
     let _daemon = home.start(&[]).await;
     let tls = |port: u16, resumes: bool| Tls::new(port, &home.certificate_pem, "http/1.1", resumes);

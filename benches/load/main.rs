@@ -24,11 +24,11 @@ mod bare;
 mod client;
 mod command;
 mod consents;
-mod crowd;
 mod daemon;
 mod figures;
 mod handshakes;
 mod passes;
+mod persons;
 mod plain;
 mod reads;
 #[path = "../stock.rs"]

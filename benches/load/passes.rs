@@ -14,12 +14,12 @@ use webex_tokend::store::GrantQueries;
 use crate::Size;
 use crate::client::Way;
 use crate::client::share;
-use crate::crowd;
 use crate::daemon::Home;
 use crate::figures::Table;
 use crate::figures::float;
 use crate::figures::median;
 use crate::figures::spoken;
+use crate::persons;
 use crate::plain::Plain;
 use crate::stock;
 
@@ -78,9 +78,9 @@ fn add(table: &mut Table, rounds: &[Round], people: usize, latency: u64, target:
 
 /// The daemon's and the bare client's durations for the same persons at the same Webex.
 async fn round(people: usize, latency: Duration) -> Round {
-    let sim = crowd::sim(people, latency).await;
+    let sim = persons::sim(people, latency).await;
     let home = Home::new(&sim);
-    let grants: Vec<_> = (0..people).map(|person| crowd::due(&sim, person)).collect();
+    let grants: Vec<_> = (0..people).map(|person| persons::due(&sim, person)).collect();
     let tokens = grants.iter().map(|grant| grant.tokens.refresh_token.expose().to_owned());
     let tokens = Arc::new(tokens.collect::<Vec<_>>());
     {
@@ -105,7 +105,7 @@ async fn round(people: usize, latency: Duration) -> Round {
     assert_eq!(store.totals().await.unwrap().people, u64::try_from(people).unwrap());
     // No new token is lost: Webex accepts the tokens in the store.
     for person in (0..people).step_by(people.div_ceil(100)) {
-        let grant = store.find(crowd::known(&sim, person).id).await.unwrap().unwrap();
+        let grant = store.find(persons::known(&sim, person).id).await.unwrap().unwrap();
         let live = sim.with(|webex| webex.is_live(grant.tokens.access_token.expose(), now.0));
         assert!(live, "the token of person {person} is the last one");
     }

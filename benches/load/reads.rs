@@ -11,12 +11,12 @@ use crate::bare::Bare;
 use crate::client::Tls;
 use crate::client::Way;
 use crate::client::hammer;
-use crate::crowd;
 use crate::daemon::Home;
 use crate::figures::Table;
 use crate::figures::Turns;
 use crate::figures::rate;
 use crate::figures::spoken;
+use crate::persons;
 use crate::stock;
 
 /// A server's processor time and the number of responses in it. Other load on the machine hardly affects it.
@@ -39,7 +39,7 @@ impl Work {
 }
 
 pub(crate) async fn measure(table: &mut Table, size: Size) {
-    let sim = crowd::sim(1, Duration::ZERO).await;
+    let sim = persons::sim(1, Duration::ZERO).await;
     let home = Home::new(&sim);
     let now = UnixTime(sim.now_ms());
     let grants: Vec<_> = (0..size.of(1_000, 20)).map(|number| stock::stored(number, now)).collect();

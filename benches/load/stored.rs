@@ -18,13 +18,13 @@ use webex_tokend::store::sqlite::SqliteStore;
 use crate::Size;
 use crate::client::Tls;
 use crate::client::Way;
-use crate::crowd;
 use crate::daemon::Daemon;
 use crate::daemon::Home;
 use crate::figures::Table;
 use crate::figures::Times;
 use crate::figures::float;
 use crate::figures::spoken;
+use crate::persons;
 use crate::stock;
 
 const DUE: usize = 1_000;
@@ -32,7 +32,7 @@ const DUE: usize = 1_000;
 pub(crate) async fn measure(table: &mut Table, size: Size) {
     let stocks: &[usize] = if size.small { &[0, 1_000] } else { &[0, 1_000, 100_000, 1_000_000] };
     for people in stocks.iter().copied() {
-        let sim = crowd::sim(1, Duration::ZERO).await;
+        let sim = persons::sim(1, Duration::ZERO).await;
         let home = Home::new(&sim);
         let now = UnixTime(sim.now_ms());
         {

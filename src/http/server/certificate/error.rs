@@ -30,7 +30,7 @@ pub enum CertificateError {
          expected the private key of that certificate (the server's own comes first in the chain)",
         key.display(), certificate.display()
     )]
-    Strangers {
+    DifferentKeys {
         /// The certificate file.
         certificate: PathBuf,
         /// The key file.
@@ -56,7 +56,7 @@ impl CertificateError {
                 (format!("{} ({error})", path.display()), "a readable PEM file")
             }
             Self::Unusable { path, found, expected } => (format!("{} ({found})", path.display()), expected),
-            Self::Strangers { certificate, key } => (
+            Self::DifferentKeys { certificate, key } => (
                 format!(
                     "{} (not the key of the first certificate in {})",
                     key.display(),

@@ -112,7 +112,7 @@ impl CertificatePair {
             Ok(()) => Self::of(certified).map_err(|found| WrongFiles::Key(unusable(key, found, KEY)).into()),
             Err(rustls::Error::InconsistentKeys(_)) => {
                 let (certificate, key) = (certificate.into(), key.into());
-                Err(WrongFiles::Key(CertificateError::Strangers { certificate, key }).into())
+                Err(WrongFiles::Key(CertificateError::DifferentKeys { certificate, key }).into())
             }
             Err(error) => Err(WrongFiles::Certificate(unusable_first(certificate, &error)).into()),
         }
