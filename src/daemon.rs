@@ -13,6 +13,7 @@ use crate::consent::TestHookError;
 use crate::domain::overview::GrantTotals;
 use crate::domain::time::UnixTime;
 use crate::http::api::Api;
+use crate::http::api::ApiServices;
 use crate::http::api::Caller;
 use crate::http::server::control_error::ControlError;
 use crate::http::server::control_socket::ControlSocket;
@@ -70,10 +71,10 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
         Some(path) => Some(ControlSocket::open(path, group).await?),
         None => None,
     };
-    let server = HttpServer::open(&config.http, services.clock.clone()).await?;
+    let server = HttpServer::open(&config.http, services.api.clock.clone()).await?;
     if let Some(hook) = config.hook.clone() {
         let person = hook.person.clone();
-        match services.consents.hook(hook).await? {
+        match services.api.consents.hook(hook).await? {
             TestHookError::Put => {
                 log::warn!("test hook: {person} was added to the store, due for a refresh at once")
             }
@@ -86,8 +87,8 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
     }
     log_start(&config, &server, &*services.store).await;
 
-    let api = services.api(&config).serving(server.certificate());
-    let Services { consents, refresher, tasks, wake, notices, .. } = services;
+    let ApiServices { consents, refresher, tasks, notices, .. } = services.api.clone();
+    let api = Api::new(services.api).serving(server.certificate());
     if let Some(served) = server.certificate() {
         let end = move || Some(UnixTime::from_seconds(served.shown.borrow().facts()?.ends));
         notices.watch_certificate_end(Arc::new(end));
@@ -104,7 +105,7 @@ pub async fn run(config: Config, refresh_at_start: bool) -> Result<(), DaemonErr
             log::log!(why.log_level(), "cannot check the grants for missing scopes: {why}");
         }
     });
-    let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
+    let event_loop = EventLoop::new(refresher.clone());
     let looping = tasks.spawn("event loop", async move {
         if let Err(why) = refresher.prepare(refresh_at_start).await {
             log::error!("cannot apply the settings to the stored schedule: {why}");

@@ -14,6 +14,7 @@
 //! | [`webex`] | the Webex client: the only module that knows Webex's URLs and JSON |
 //! | [`events`] | a bounded log of changes for subscribers |
 //! | [`grant_cache`] | a bounded cache of grants over the store |
+//! | [`service_context`] | what consents, refreshes and notices share: store, Webex client, cache, clock, tasks |
 //! | [`health`] | readiness of the daemon |
 //! | [`api_keys`] | API keys: creation, revocation, lookup |
 //! | [`consent`] | first use case: consents (begin -> URL; finish(code, state) -> stored grant), logins, the device grant, import, the space |
@@ -30,7 +31,7 @@
 //! Imports go downward only, and modules of one level never import each other:
 //!
 //! ```text
-//! main > daemon | cli > services > config > http > consent | refresh | notices > grant_cache | api_keys | health > store | webex | events > domain
+//! main > daemon | cli > services > config > http > consent | refresh | notices > service_context > grant_cache | api_keys | health > store | webex | events > domain
 //! ```
 //!
 //! `clock`, `tasks`, `hardening` and `api_types` are beside `domain`. `http` imports neither `store` nor `webex`.
@@ -52,6 +53,7 @@ pub mod health;
 pub mod http;
 pub mod notices;
 pub mod refresh;
+pub mod service_context;
 pub mod services;
 pub mod store;
 pub mod tasks;

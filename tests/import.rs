@@ -89,7 +89,7 @@ fn down(on: Endpoint) -> Fault {
 }
 
 async fn nothing_is_kept(services: &TestServices, person: usize) {
-    assert!(services.store.find(services.id(person)).await.unwrap().is_none());
+    assert!(services.context.store.find(services.id(person)).await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,7 +168,7 @@ async fn an_older_narrower_grant_replaces_the_stored_one_only_if_told_to() {
     let scoped = async |scope: &str| {
         let mut grant = services.grant(0).await;
         grant.tokens.scope = Some(scope.to_owned());
-        services.store.save_consent(grant.clone()).await.unwrap();
+        services.context.store.save_consent(grant.clone()).await.unwrap();
         grant
     };
     let wide = scoped(&format!("{MINTED} spark:rooms_read")).await;

@@ -33,14 +33,14 @@ impl ConsentService {
         hint: Option<&Email>,
         login: Option<LoginId>,
     ) -> Result<BegunConsent, ConsentError> {
-        let ticket = Ticket::new(random_token()?, random_token()?, self.clock.now());
+        let ticket = Ticket::new(random_token()?, random_token()?, self.context.clock.now());
         let ticket = match login {
             Some(login) => ticket.for_login(login),
             None => ticket,
         };
         let sealed = self.sealer.seal(&ticket.to_text(), PLACE).map_err(|_| ConsentError::NoTicket)?;
         Ok(BegunConsent {
-            url: self.webex.authorize_url(&ticket, hint),
+            url: self.context.webex.authorize_url(&ticket, hint),
             name: cookie_suffix(ticket.state()),
             sealed: URL_SAFE_NO_PAD.encode(sealed),
             keep: TICKET_TTL,

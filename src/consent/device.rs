@@ -53,7 +53,7 @@ impl ConsentService {
     pub async fn begin_device(self: &Arc<Self>, tasks: &Tasks) -> Result<DeviceLogin, ConsentError> {
         let place = self.devices.clone().try_acquire_owned().map_err(|_| ConsentError::Crowded)?;
         let begun = Instant::now();
-        let code = self.webex.device_authorize().await.map_err(|unknown| {
+        let code = self.context.webex.device_authorize().await.map_err(|unknown| {
             let (why, tracking_id) = (unknown.why, unknown.tracking_id);
             if unknown.transient {
                 ConsentError::Unreachable { why, tracking_id }
@@ -104,7 +104,7 @@ impl ConsentService {
                 () = stopping.cancelled() => return Err("the daemon stops; start the login again".to_owned()),
                 () = sleep_until(next) => {}
             }
-            let answer = self.webex.device_token(&code.device_code).await;
+            let answer = self.context.webex.device_token(&code.device_code).await;
             let asked = answer.retry_after.unwrap_or_default();
             pause = match answer.polled {
                 DevicePollResult::Issued(issued) => {

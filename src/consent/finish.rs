@@ -53,7 +53,8 @@ impl ConsentService {
         network: ClientNetwork,
     ) -> Result<Granted, ConsentError> {
         let ticket = self.ticket_of(&state, sealed).ok_or(ConsentError::Stale)?;
-        let mut attempt = match self.used_states.show(&state, &code, ticket.deadline(), self.clock.now()) {
+        let now = self.context.clock.now();
+        let mut attempt = match self.used_states.show(&state, &code, ticket.deadline(), now) {
             Redemption::First(attempt) => attempt,
             Redemption::Again(first) => {
                 let end = first.end().await.unwrap_or(Err(ConsentError::Stale));
@@ -106,12 +107,12 @@ impl ConsentService {
 
     /// The ticket for this state, if the browser has it.
     pub(super) fn ticket_of(&self, state: &Secret, sealed: Option<&str>) -> Option<Ticket> {
-        let now = self.clock.now();
+        let now = self.context.clock.now();
         sealed.and_then(|text| self.open(text)).filter(|ticket| ticket.admits(state, now))
     }
 
     async fn exchange(&self, code: &Secret, ticket: &Ticket) -> Result<TokensInHand, ConsentError> {
-        let reply = self.webex.exchange(code, ticket.verifier()).await;
+        let reply = self.context.webex.exchange(code, ticket.verifier()).await;
         let (tracking_id, asked) = (reply.tracking_id, reply.retry_after);
         Err(match reply.fact {
             TokenResponse::Granted(issued) => {
@@ -206,7 +207,7 @@ impl ConsentService {
         tokens: Tokens,
         sent_at: UnixTime,
     ) -> Result<Saved, StoreError> {
-        self.save_by(person, tokens, sent_at, |grant| self.store.save_consent(grant)).await
+        self.save_by(person, tokens, sent_at, |grant| self.context.store.save_consent(grant)).await
     }
 
     pub(super) async fn save_by<'a>(
@@ -217,7 +218,7 @@ impl ConsentService {
         save: impl Fn(Grant) -> StoreFuture<'a, Saved>,
     ) -> Result<Saved, StoreError> {
         let id = person.id.clone();
-        let grant = Grant::consented(person, tokens, sent_at, &self.policy, self.clock.now());
+        let grant = Grant::consented(person, tokens, sent_at, &self.context.policy, self.context.clock.now());
         let mut saved = save(grant.clone()).await;
         for pause in SAVE_RETRIES {
             let Err(why) = &saved else { break };
@@ -228,10 +229,10 @@ impl ConsentService {
         // Subscribers are notified only of changes. The event loop is always woken, because a waiting claim
         // of this person is abandoned for the consent.
         if let Ok(Saved::New | Saved::Replaced) = saved {
-            self.view.invalidate(&id);
-            self.view.warn_if_address_is_shared(&grant.person).await;
+            self.context.cache.invalidate(&id);
+            self.context.cache.warn_if_address_is_shared(&grant.person).await;
         }
-        self.wake.notify();
+        self.context.wake.notify();
         saved
     }
 
@@ -239,14 +240,14 @@ impl ConsentService {
     /// next pause.
     pub(super) async fn fetch_owner(&self, access_token: &Secret) -> Result<TokenOwner, OwnerUnknown> {
         for pause in EXCHANGE_RETRIES {
-            match self.webex.people_me(access_token).await {
+            match self.context.webex.people_me(access_token).await {
                 Err(unknown) if unknown.transient && wait_of(&unknown).is_none_or(|wait| wait <= pause) => {
                     sleep(pause).await;
                 }
                 answer => return answer,
             }
         }
-        self.webex.people_me(access_token).await
+        self.context.webex.people_me(access_token).await
     }
 }
 

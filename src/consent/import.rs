@@ -138,8 +138,8 @@ impl ConsentService {
         if offered.replace {
             return None;
         }
-        let person = self.store.find_import(refresh_token.sha256()).await.ok().flatten()?;
-        let grant = self.store.find(person).await.ok().flatten()?;
+        let person = self.context.store.find_import(refresh_token.sha256()).await.ok().flatten()?;
+        let grant = self.context.store.find(person).await.ok().flatten()?;
         (grant.status == GrantStatus::Active)
             .then_some(ImportedGrant { person: grant.person, saved: Saved::Kept })
     }
@@ -161,7 +161,7 @@ impl ConsentService {
             ),
         })?;
         // Before the refresh: where Webex rotates refresh tokens, a result that cannot be stored would lose the grant.
-        if let Err(why) = self.store.check_writable().await {
+        if let Err(why) = self.context.store.check_writable().await {
             log::log!(why.log_level(), "a grant is not imported: {why}");
             return Err(ImportError::Failed(
                 "the store cannot be written; the daemon's log says why".to_owned(),
@@ -186,7 +186,7 @@ impl ConsentService {
         let tokens = Tokens::first(issued, sent_at)
             .ok_or_else(|| ImportError::Failed("Webex's response has no refresh token".to_owned()))?;
         // The stored grant may be the imported one, whose refresh token Webex has just rotated.
-        let stored = match self.store.find(person.id.clone()).await {
+        let stored = match self.context.store.find(person.id.clone()).await {
             Ok(stored) => stored,
             // A record that does not open is replaced.
             Err(StoreError::Unreadable(_)) => None,
@@ -199,7 +199,11 @@ impl ConsentService {
         };
         let is_stored = replaced && stored.is_some_and(|stored| stored.tokens.refresh_token == offered);
         let save = |grant| {
-            if replace || is_stored { self.store.save_consent(grant) } else { self.store.save_import(grant) }
+            if replace || is_stored {
+                self.context.store.save_consent(grant)
+            } else {
+                self.context.store.save_import(grant)
+            }
         };
         let saved = self.save_by(person.clone(), tokens, sent_at, save).await.map_err(|error| {
             log::error!(person = person.id.as_str(); "{person}: cannot store the imported grant: {error}");
@@ -207,7 +211,8 @@ impl ConsentService {
         })?;
         // A rotated token that is not stored must stay importable.
         let is_done = saved != Saved::Older && !(saved == Saved::Kept && replaced);
-        if is_done && let Err(why) = self.store.note_import(person.id.clone(), offered.sha256()).await {
+        if is_done && let Err(why) = self.context.store.note_import(person.id.clone(), offered.sha256()).await
+        {
             // Then the same grant is asked of Webex again if it is imported again.
             log::log!(why.log_level(), "cannot note that a grant was imported: {why}");
         }
@@ -233,7 +238,7 @@ impl ConsentService {
     }
 
     async fn refresh_offered(&self, refresh_token: &Secret) -> Result<(TokenSet, UnixTime), ImportError> {
-        let reply = self.webex.refresh(refresh_token).await;
+        let reply = self.context.webex.refresh(refresh_token).await;
         let asked = reply.retry_after;
         // No access token is held that the new one could equal.
         let held = Secret::new(String::new());

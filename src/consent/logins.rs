@@ -37,7 +37,7 @@ impl ConsentService {
     pub fn begin_login(&self, hint: Option<Email>) -> Result<LoginRecord, ConsentError> {
         let id = self.logins.begin(TICKET_TTL)?;
         let mut url =
-            Url::parse(&self.webex.integration().redirect_uri).map_err(|_| ConsentError::NoTicket)?;
+            Url::parse(&self.context.webex.integration().redirect_uri).map_err(|_| ConsentError::NoTicket)?;
         url.query_pairs_mut().append_pair("login", id.as_str());
         if let Some(email) = hint {
             url.query_pairs_mut().append_pair("person", email.as_str());

@@ -29,7 +29,6 @@ pub use crate::consent::import::ImportedGrant;
 pub use crate::consent::login_table::LoginState;
 pub use crate::consent::logins::LoginRecord;
 pub use crate::consent::service::ConsentService;
-pub use crate::consent::service::ConsentServiceParts;
 pub use crate::consent::space::SpaceCookie;
 pub use crate::consent::test_hook::TestHook;
 pub use crate::consent::test_hook::TestHookError;

@@ -25,9 +25,13 @@ impl ConsentService {
         while looked_at < LOOKED_AT {
             let page = ListRequest {
                 after,
-                ..ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), PART, self.clock.now())
+                ..ListRequest::first_page(
+                    ListSelection::All(SortBy::CreatedAt),
+                    PART,
+                    self.context.clock.now(),
+                )
             };
-            let part = self.store.list(page).await?;
+            let part = self.context.store.list(page).await?;
             looked_at += part.len();
             for (_, grant) in &part {
                 let lacks = grant.missing_scopes(self.scopes());

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use crate::clock::Clock;
 use crate::consent::code_exchange_queue::CodeExchangeQueue;
 use crate::consent::login_table::Logins;
 use crate::consent::rotated_tokens::RotatedTokens;
@@ -12,28 +11,19 @@ use crate::consent::space_members::SpaceMembers;
 use crate::consent::used_states::UsedStates;
 use crate::domain::allow::AllowList;
 use crate::domain::person::Person;
-use crate::domain::schedule::Policy;
-use crate::grant_cache::GrantCache;
-use crate::store::Store;
+use crate::service_context::ServiceContext;
 use crate::store::seal::Sealer;
-use crate::tasks::Wake;
 use crate::webex::REVOKE_URL;
 use crate::webex::SpaceWidget;
 use crate::webex::WIDGET;
-use crate::webex::Webex;
 
 /// Maximum number of device logins at once; each polls Webex every few seconds.
 const MAX_DEVICE_LOGINS: usize = 32;
 
 /// The consents of one integration.
 pub struct ConsentService {
-    pub(super) webex: Arc<Webex>,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) context: ServiceContext,
     pub(super) sealer: Arc<Sealer>,
-    pub(super) policy: Policy,
-    pub(super) clock: Arc<dyn Clock>,
-    pub(super) view: Arc<GrantCache>,
-    pub(super) wake: Wake,
     pub(super) used_states: UsedStates,
     pub(super) exchanges: CodeExchangeQueue,
     pub(super) allow: Option<AllowList>,
@@ -43,36 +33,13 @@ pub struct ConsentService {
     pub(super) members: Option<SpaceMembers>,
 }
 
-/// What the consent service is built from.
-pub struct ConsentServiceParts {
-    /// The client for Webex.
-    pub webex: Arc<Webex>,
-    /// Stores the grants.
-    pub store: Arc<dyn Store>,
-    /// Seals tickets.
-    pub sealer: Arc<Sealer>,
-    /// Plans the first refresh of a grant.
-    pub policy: Policy,
-    /// The source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// Notified when a grant was stored.
-    pub view: Arc<GrantCache>,
-    /// Wakes the event loop when a grant was stored.
-    pub wake: Wake,
-}
-
 impl ConsentService {
-    /// Builds the service without limits, an allow list or a space.
+    /// Builds the service without limits, an allow list or a space. `sealer` seals tickets.
     #[must_use]
-    pub fn new(parts: ConsentServiceParts) -> Self {
+    pub fn new(context: ServiceContext, sealer: Arc<Sealer>) -> Self {
         Self {
-            webex: parts.webex,
-            store: parts.store,
-            sealer: parts.sealer,
-            policy: parts.policy,
-            clock: parts.clock,
-            view: parts.view,
-            wake: parts.wake,
+            context,
+            sealer,
             used_states: UsedStates::default(),
             exchanges: CodeExchangeQueue::new(None),
             allow: None,
@@ -98,13 +65,13 @@ impl ConsentService {
     /// The scopes that consents request.
     #[must_use]
     pub fn scopes(&self) -> &[String] {
-        &self.webex.integration().scopes
+        &self.context.webex.integration().scopes
     }
 
     /// The daemon's URL where this person consents again.
     #[must_use]
     pub fn consent_url(&self, person: &Person) -> String {
-        self.webex.consent_url(person)
+        self.context.webex.consent_url(person)
     }
 
     /// The Webex page where a person revokes a consent.

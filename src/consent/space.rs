@@ -52,7 +52,7 @@ impl ConsentService {
     #[must_use]
     pub fn issue_cookie(&self, granted: &Granted) -> Option<SpaceCookie> {
         self.members.as_ref()?;
-        let (person, now) = (granted.person.id.clone(), self.clock.now());
+        let (person, now) = (granted.person.id.clone(), self.context.clock.now());
         let visit = SpaceSession::new(person, granted.obtained_at, random_token().ok()?, now);
         let sealed = self.sealer.seal(&visit.to_text(), PLACE).ok()?;
         Some(SpaceCookie {
@@ -82,8 +82,8 @@ impl ConsentService {
     /// # Errors
     /// When the store cannot be read.
     pub async fn session_person(&self, visit: &SpaceSession) -> Result<Option<PersonId>, StoreError> {
-        let grant = self.view.get_uncached(visit.person()).await?;
-        let now = self.clock.now();
+        let grant = self.context.cache.get_uncached(visit.person()).await?;
+        let now = self.context.clock.now();
         Ok(grant.filter(|grant| visit.holds(grant.obtained_at, now)).map(|_| visit.person().clone()))
     }
 
@@ -128,7 +128,7 @@ impl ConsentService {
         person: &PersonId,
         _place: SemaphorePermit<'_>,
     ) -> Result<(), NotAdded> {
-        self.webex.add_to(&members.space, person).await.map_err(|why| not_added(person, why))?;
+        self.context.webex.add_to(&members.space, person).await.map_err(|why| not_added(person, why))?;
         members.remember(person);
         log::info!(person = person.as_str(); "the bot added a person to the space");
         Ok(())

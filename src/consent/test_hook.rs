@@ -47,20 +47,20 @@ impl ConsentService {
     /// # Errors
     /// When the store cannot be read or written.
     pub async fn hook(&self, hook: TestHook) -> Result<TestHookError, StoreError> {
-        let stored = self.store.find(hook.person.clone()).await?;
+        let stored = self.context.store.find(hook.person.clone()).await?;
         let alive = stored.filter(|grant| grant.status == GrantStatus::Active);
         let did = if alive.is_some() { TestHookError::Aged } else { TestHookError::Put };
         let grant = alive.unwrap_or_else(|| self.grant_from_tokens(hook));
         let person = grant.person.id.clone();
-        self.store.save_consent(self.aged(grant)).await?;
-        self.view.invalidate(&person);
-        self.wake.notify();
+        self.context.store.save_consent(self.aged(grant)).await?;
+        self.context.cache.invalidate(&person);
+        self.context.wake.notify();
         Ok(did)
     }
 
     /// Builds the grant. The lifetime of the access token is unknown, so it counts as expired.
     fn grant_from_tokens(&self, hook: TestHook) -> Grant {
-        let now = self.clock.now();
+        let now = self.context.clock.now();
         Grant {
             person: Person::known_by(hook.person),
             tokens: Tokens {
@@ -90,8 +90,9 @@ impl ConsentService {
     }
 
     fn aged(&self, mut grant: Grant) -> Grant {
-        let now = self.clock.now();
-        let age = OLD.max(self.policy.max_age).max(self.policy.noop_window) + Duration::from_secs(60);
+        let now = self.context.clock.now();
+        let age = OLD.max(self.context.policy.max_age).max(self.context.policy.noop_window)
+            + Duration::from_secs(60);
         grant.renewed_at = now - age;
         grant.answered_at = now - age;
         grant.last.at = now;

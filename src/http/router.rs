@@ -12,7 +12,7 @@ use crate::domain::token_service::TokenService;
 use crate::health::Health;
 use crate::health::NotReady;
 use crate::http::api::context::Api;
-use crate::http::api::context::ApiParts;
+use crate::http::api::context::ApiServices;
 use crate::http::api::routes::PREFIX;
 use crate::http::auth::ApiKeyAuth;
 use crate::http::caller::Caller;
@@ -47,9 +47,9 @@ impl Routes {
     /// `is_local`: only this machine can connect.
     #[must_use]
     pub fn new(api: Api, redirect_uri: &Url, is_local: bool) -> Self {
-        let ApiParts { health, keys, tasks, .. } = api.parts();
+        let ApiServices { health, keys, tasks, .. } = api.services();
         let prefix = redirect_uri.path().strip_suffix("/oauth").unwrap_or_default().to_owned();
-        let pages = ConsentPages::new(api.parts(), redirect_uri, &prefix, is_local);
+        let pages = ConsentPages::new(api.services(), redirect_uri, &prefix, is_local);
         let (frame, is_plaintext_remote) = (pages.frame.clone(), pages.is_plaintext_remote);
         Self {
             dashboard: Dashboard::new(api.clone(), frame, &prefix, redirect_uri, is_plaintext_remote),

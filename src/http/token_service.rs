@@ -207,7 +207,7 @@ impl TokenServiceEndpoint {
     }
 
     fn to_record(&self, grant: &Grant, api: &Api) -> api_types::TokenRecord {
-        let (tokens, now) = (&grant.tokens, api.parts().clock.now());
+        let (tokens, now) = (&grant.tokens, api.services().clock.now());
         let (cluster_id, org_id) = match tail(tokens.access_token.expose()) {
             Some((cluster, org)) => (Some(cluster.to_owned()), org.to_owned()),
             None => (None, self.service.org_id.clone()),
@@ -247,7 +247,7 @@ impl TokenServiceEndpoint {
     /// The person with this address, if the grant belongs to the organization.
     async fn named(&self, api: &Api, email: &Email) -> Result<Option<PersonId>, ApiError> {
         let who = PersonQuery::Email(email.clone());
-        match api.parts().view.resolve(&who).await? {
+        match api.services().cache.resolve(&who).await? {
             ResolvedPerson::One(named) if self.is_for(api, &named).await? => Ok(Some(named)),
             ResolvedPerson::Ambiguous(persons) => Err(ApiError::AmbiguousPerson(persons)),
             _ => Ok(None),
@@ -268,19 +268,19 @@ impl TokenServiceEndpoint {
     }
 
     async fn is_for(&self, api: &Api, person: &PersonId) -> Result<bool, ApiError> {
-        let grant: Option<Arc<Grant>> = api.parts().view.get_uncached(person).await?;
+        let grant: Option<Arc<Grant>> = api.services().cache.get_uncached(person).await?;
         Ok(grant.is_some_and(|grant| self.service.is_for(&grant)))
     }
 
     async fn look(&self, api: &Api) -> Result<Option<PersonId>, ApiError> {
         let mut after = None;
         loop {
-            let now = api.parts().clock.now();
+            let now = api.services().clock.now();
             let page = ListRequest {
                 after,
                 ..ListRequest::first_page(ListSelection::All(SortBy::CreatedAt), STEP, now)
             };
-            let part = api.parts().view.list(page).await?;
+            let part = api.services().cache.list(page).await?;
             if let Some((_, grant)) = part.iter().find(|(_, grant)| self.service.is_for(grant)) {
                 return Ok(Some(grant.person.id.clone()));
             }

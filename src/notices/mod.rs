@@ -19,7 +19,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::task::JoinSet;
 
-use crate::clock::Clock;
 use crate::domain::notice::Notice;
 use crate::domain::notice::NoticeType;
 use crate::domain::time::UnixTime;
@@ -28,34 +27,18 @@ use crate::notices::links::Links;
 use crate::notices::sender::Sender;
 use crate::notices::sink::DeliveryResult;
 use crate::notices::sink::Sink;
-use crate::store::Store;
+use crate::service_context::ServiceContext;
 use crate::store::StoreError;
 use crate::store::history::HistoryStore;
 use crate::store::outbox::OutboxRules;
 use crate::store::outbox::OutboxStore;
 use crate::store::outbox::SinkCounts;
 use crate::tasks::Tasks;
-use crate::webex::Webex;
 
 pub use crate::store::history::HistoryPage;
 pub use crate::store::outbox::Delivery;
 pub use crate::store::outbox::NoticePage;
 pub use crate::store::outbox::NoticeRecord;
-
-/// The services that notices need.
-#[derive(Clone)]
-pub struct Parts {
-    /// Notices and their deliveries.
-    pub outbox: Arc<dyn OutboxStore>,
-    /// The history of events.
-    pub history: Arc<dyn HistoryStore>,
-    /// The grants. Also used to check whether the store can be written.
-    pub grants: Arc<dyn Store>,
-    /// Builds the links in notices, and sends the bot's messages.
-    pub webex: Arc<Webex>,
-    /// The clock.
-    pub clock: Arc<dyn Clock>,
-}
 
 /// Returns the end of the served certificate; `None` if the daemon serves none.
 pub type CertificateEnd = Arc<dyn Fn() -> Option<UnixTime> + Send + Sync>;
@@ -82,7 +65,11 @@ pub struct SinkStatus {
 
 /// The notices and their sinks.
 pub struct Notices {
-    parts: Parts,
+    context: ServiceContext,
+    /// Notices and their deliveries.
+    outbox: Arc<dyn OutboxStore>,
+    /// The history of events.
+    history: Arc<dyn HistoryStore>,
     senders: Vec<Arc<Sender>>,
     certificate_end: Mutex<Option<CertificateEnd>>,
     /// Where subscribers get notices.
@@ -92,19 +79,31 @@ pub struct Notices {
 impl Notices {
     /// Creates the delivery of notices to these sinks. From now on the store writes to its outbox.
     #[must_use]
-    pub fn new(parts: Parts, sinks: Vec<Arc<dyn Sink>>) -> Self {
-        let clock = parts.clock.clone();
-        parts.outbox.use_outbox(OutboxRules {
+    pub fn new(
+        context: ServiceContext,
+        outbox: Arc<dyn OutboxStore>,
+        history: Arc<dyn HistoryStore>,
+        sinks: Vec<Arc<dyn Sink>>,
+    ) -> Self {
+        let clock = context.clock.clone();
+        outbox.use_outbox(OutboxRules {
             sinks: sinks.iter().map(|sink| sink.name().to_owned()).collect(),
             now: Arc::new(move || clock.now()),
         });
         let sender = |sink: Arc<dyn Sink>| {
-            let links = Links(parts.webex.clone());
-            let (outbox, clock) = (parts.outbox.clone(), parts.clock.clone());
+            let links = Links(context.webex.clone());
+            let (outbox, clock) = (outbox.clone(), context.clock.clone());
             Arc::new(Sender { sink, outbox, clock, links, off: Mutex::default() })
         };
         let senders = sinks.into_iter().map(sender).collect();
-        Self { parts, senders, certificate_end: Mutex::new(None), events: Mutex::new(None) }
+        Self {
+            context,
+            outbox,
+            history,
+            senders,
+            certificate_end: Mutex::new(None),
+            events: Mutex::new(None),
+        }
     }
 
     /// Sets the source of the served certificate's end. Notices about the certificate need it.
@@ -115,8 +114,8 @@ impl Notices {
     /// Sets where subscribers of events get each notice, once, when it is no longer held.
     pub fn publish_to(&self, events: Arc<Events>) {
         // The store holds this for as long as it lives, so nothing of it may hold the store.
-        let (links, clock, from_store) = (self.links(), self.parts.clock.clone(), events.clone());
-        self.parts.outbox.publish_to(Arc::new(move |published| {
+        let (links, clock, from_store) = (self.links(), self.context.clock.clone(), events.clone());
+        self.outbox.publish_to(Arc::new(move |published| {
             for event in published {
                 let outgoing = links.outgoing(&event.notice, clock.now());
                 from_store.notice_created(outgoing.notice, event.is_in_digest);
@@ -134,7 +133,7 @@ impl Notices {
     }
 
     fn links(&self) -> Links {
-        Links(self.parts.webex.clone())
+        Links(self.context.webex.clone())
     }
 
     fn certificate_end(&self) -> Option<UnixTime> {
@@ -154,7 +153,7 @@ impl Notices {
     /// Sends a test to the sink with this name, or to all sinks for operators. The test bypasses the outbox, so that the result
     /// is known at once.
     pub async fn test(&self, name: Option<&str>) -> Vec<SinkTest> {
-        let now = self.parts.clock.now();
+        let now = self.context.clock.now();
         let is_meant =
             |sink: &str| name.is_none_or(|name| sink == name || sink.split(':').next() == Some(name));
         let mut tests = Vec::new();
@@ -208,7 +207,7 @@ impl Notices {
     /// Why notices cannot be stored although tokens can; `None` while notices can be stored.
     #[must_use]
     pub fn trouble(&self) -> Option<String> {
-        self.parts.outbox.outbox_error()
+        self.outbox.outbox_error()
     }
 
     /// Notices, newest first.
@@ -216,7 +215,7 @@ impl Notices {
     /// # Errors
     /// The store's.
     pub async fn list(&self, page: NoticePage) -> Result<Vec<NoticeRecord>, StoreError> {
-        self.parts.outbox.notices(page).await
+        self.outbox.notices(page).await
     }
 
     /// Sends a notice again to every sink. Returns the number of sinks that get it; `None` if there is no such notice.
@@ -224,7 +223,7 @@ impl Notices {
     /// # Errors
     /// The store's.
     pub async fn resend(&self, id: &str) -> Result<Option<usize>, StoreError> {
-        self.parts.outbox.resend(id.to_owned(), self.parts.clock.now()).await
+        self.outbox.resend(id.to_owned(), self.context.clock.now()).await
     }
 
     /// The status of every sink.
@@ -232,7 +231,7 @@ impl Notices {
     /// # Errors
     /// The store's.
     pub async fn sinks(&self) -> Result<Vec<SinkStatus>, StoreError> {
-        let mut counts = self.parts.outbox.outbox_counts().await?;
+        let mut counts = self.outbox.outbox_counts().await?;
         let mut statuses = Vec::new();
         for sender in &self.senders {
             let sink = sender.sink.name();
@@ -249,6 +248,6 @@ impl Notices {
     /// The store of the history.
     #[must_use]
     pub fn history(&self) -> &Arc<dyn HistoryStore> {
-        &self.parts.history
+        &self.history
     }
 }

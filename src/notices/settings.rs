@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::domain::operator::Operator;
 use crate::domain::secret::Secret;
-use crate::notices::Parts;
 use crate::notices::command::ProgramSink;
 use crate::notices::mail::Mail;
 use crate::notices::mail::MailSettings;
@@ -13,6 +12,8 @@ use crate::notices::webex_sinks::OperatorMessages;
 use crate::notices::webex_sinks::PeopleMessages;
 use crate::notices::webhook::Webhook;
 use crate::notices::webhook::WebhookSettings;
+use crate::service_context::ServiceContext;
+use crate::store::outbox::OutboxStore;
 use crate::webex::MessageRecipient;
 use crate::webex::transport::Transport;
 
@@ -38,7 +39,8 @@ impl NoticeSettings {
     #[must_use]
     pub fn sinks(
         &self,
-        parts: &Parts,
+        context: &ServiceContext,
+        outbox: &Arc<dyn OutboxStore>,
         transport: &Arc<dyn Transport>,
         operator: &Operator,
     ) -> Vec<Arc<dyn Sink>> {
@@ -51,15 +53,15 @@ impl NoticeSettings {
         }
         if let Some(bot_token) = &self.bot_token {
             for to in &self.webex_to {
-                let sink = OperatorMessages::new(parts.webex.clone(), bot_token.clone(), to.clone());
+                let sink = OperatorMessages::new(context.webex.clone(), bot_token.clone(), to.clone());
                 sinks.push(Arc::new(sink));
             }
             if self.people {
                 sinks.push(Arc::new(PeopleMessages {
-                    webex: parts.webex.clone(),
+                    webex: context.webex.clone(),
                     bot_token: bot_token.clone(),
-                    grants: parts.grants.clone(),
-                    outbox: parts.outbox.clone(),
+                    grants: context.store.clone(),
+                    outbox: outbox.clone(),
                     operator: operator.clone(),
                 }));
             }

@@ -45,7 +45,7 @@ impl Notices {
 
     /// The outage that the previous process did not see the end of.
     async fn stored_outage(&self) -> Option<StoreOutage> {
-        let stored = self.parts.outbox.outage_note().await;
+        let stored = self.outbox.outage_note().await;
         let unknown = "an outage before this start is not reported as ended";
         let stored = stored.inspect_err(|why| log::warn!("notices: {why}; {unknown}")).ok()??;
         match serde_json::from_str(&stored) {
@@ -62,12 +62,12 @@ impl Notices {
     }
 
     async fn check_store(&self, outage: &mut Option<StoreOutage>) {
-        let now = self.parts.clock.now();
-        match (self.parts.grants.check_writable().await, outage.as_mut()) {
+        let now = self.context.clock.now();
+        match (self.context.store.check_writable().await, outage.as_mut()) {
             (Ok(()), None) => {}
             (Ok(()), Some(ending)) => {
                 let (topic, state) = ("store outage".to_owned(), format!("ended {}", ending.since));
-                match self.parts.outbox.add_once(topic, state, ending.ended(now)).await {
+                match self.outbox.add_once(topic, state, ending.ended(now)).await {
                     Ok(_) => {
                         *outage = None;
                         self.keep_outage(None).await;
@@ -98,7 +98,7 @@ impl Notices {
     /// Writes the outage to the file beside the store.
     async fn keep_outage(&self, outage: Option<&StoreOutage>) {
         let text = outage.and_then(|outage| serde_json::to_string(outage).ok()).unwrap_or_default();
-        if let Err(why) = self.parts.outbox.set_outage_note(text).await {
+        if let Err(why) = self.outbox.set_outage_note(text).await {
             let effect = if outage.is_some() {
                 "; if the daemon restarts before the store works again, the end of the outage is not reported"
             } else {

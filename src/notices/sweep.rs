@@ -59,12 +59,12 @@ impl Notices {
 
     /// Looks for consents that end soon, checks the certificate, and removes old notices and history.
     async fn run_slow_checks(&self, stopping: &CancellationToken) -> Result<(), StoreError> {
-        let now = self.parts.clock.now();
+        let now = self.context.clock.now();
         while !stopping.is_cancelled() {
-            let persons = self.parts.outbox.expiring_candidates(now, STEP).await?;
+            let persons = self.outbox.expiring_candidates(now, STEP).await?;
             let mut added = 0;
             for person in persons.into_iter().take_while(|_| !stopping.is_cancelled()) {
-                added += u32::from(self.parts.outbox.add_expiring_notice(person, now).await?);
+                added += u32::from(self.outbox.add_expiring_notice(person, now).await?);
             }
             // Candidates that were claimed in the meantime are found in a later turn.
             if added == 0 {
@@ -72,22 +72,22 @@ impl Notices {
             }
         }
         self.watch_certificate(now).await?;
-        while !stopping.is_cancelled() && self.parts.outbox.prune_outbox(now).await? {}
-        while !stopping.is_cancelled() && self.parts.history.prune_history(now).await? {}
+        while !stopping.is_cancelled() && self.outbox.prune_outbox(now).await? {}
+        while !stopping.is_cancelled() && self.history.prune_history(now).await? {}
         Ok(())
     }
 
     /// Looks for tokens at risk while the refreshes of all persons pause. At other times, failing refreshes report them.
     async fn watch_paused_refreshes(&self, stopping: &CancellationToken) -> Result<(), StoreError> {
-        let breaker = self.parts.grants.get_meta(MetaKey::Breaker).await?;
+        let breaker = self.context.store.get_meta(MetaKey::Breaker).await?;
         let Some(pause) = breaker.as_deref().and_then(facts::stored_pause) else { return Ok(()) };
         let reason = format!("refreshes pause: {}", pause.cause);
         loop {
-            let now = self.parts.clock.now();
-            let persons = self.parts.outbox.at_risk_candidates(now, AT_RISK_STEP).await?;
+            let now = self.context.clock.now();
+            let persons = self.outbox.at_risk_candidates(now, AT_RISK_STEP).await?;
             if stopping.is_cancelled()
                 || persons.is_empty()
-                || self.parts.outbox.add_at_risk_notices(persons, reason.clone(), now).await? == 0
+                || self.outbox.add_at_risk_notices(persons, reason.clone(), now).await? == 0
             {
                 return Ok(());
             }
@@ -98,8 +98,7 @@ impl Notices {
         let Some(ends_at) = self.certificate_end() else { return Ok(()) };
         let left = ends_at.until(now);
         let step = CERTIFICATE_STEPS.into_iter().rev().find(|step| left <= DAY * *step);
-        let (topic, before) =
-            ("certificate".to_owned(), self.parts.outbox.topic("certificate".to_owned()).await?);
+        let (topic, before) = ("certificate".to_owned(), self.outbox.topic("certificate".to_owned()).await?);
         let (state, notice) = match step {
             Some(step) => {
                 let state = format!("{} {step}", ends_at.0);
@@ -116,15 +115,15 @@ impl Notices {
         let outbox_entries =
             notice.map(|notice| OutboxEntries::of(notice.with("ends_at", ends_at.to_string())));
         if before.is_some() || outbox_entries.is_some() {
-            self.parts.outbox.add_once(topic, state, outbox_entries.unwrap_or_default()).await?;
+            self.outbox.add_once(topic, state, outbox_entries.unwrap_or_default()).await?;
         }
         Ok(())
     }
 
     /// Writes notices that wait in memory because the outbox is damaged, if it can be written again. The store logs the damage.
     async fn write_postponed(&self, stopping: &CancellationToken) {
-        while !stopping.is_cancelled() && self.parts.outbox.outbox_error().is_some() {
-            match self.parts.outbox.write_postponed().await {
+        while !stopping.is_cancelled() && self.outbox.outbox_error().is_some() {
+            match self.outbox.write_postponed().await {
                 Ok(0) | Err(_) => break,
                 Ok(_) => {}
             }

@@ -42,13 +42,13 @@ impl RefreshService {
         if self.breaker().is_open() {
             return None;
         }
-        self.backlog.backlog(self.parts().clock.now(), self.backlog_pace())
+        self.backlog.backlog(self.context.clock.now(), self.backlog_pace())
     }
 
     fn backlog_pace(&self) -> BacklogPace {
         let rate = |limits: RateLimits| Some(limits.per_second).filter(|rate| *rate > 0.0);
         BacklogPace {
-            configured: rate(self.parts().pace),
+            configured: rate(self.limits),
             current: rate(self.current_limits()),
             max_per_second: self.pace.max_per_second(),
         }
@@ -59,12 +59,12 @@ impl RefreshService {
     /// # Errors
     /// [`StoreError`] if the store cannot count.
     pub async fn queue_place(&self, grant: &Grant) -> Result<Option<QueuePlace>, StoreError> {
-        let now = self.parts().clock.now();
+        let now = self.context.clock.now();
         let is_due = grant.status == GrantStatus::Active && grant.next.due_at <= now;
         let Some(backlog) = self.backlog().filter(|_| is_due) else { return Ok(None) };
         let ahead_of = Some(grant.tokens.expires_at);
         let ask = BacklogRequest { now, limit: PLACE_LIMIT, ahead_of };
-        let ahead = self.parts().store.backlog(ask).await?.ahead;
+        let ahead = self.context.store.backlog(ask).await?.ahead;
         Ok(Some(QueuePlace { ahead, at: time_after(ahead, backlog.per_second, now) }))
     }
 
@@ -78,7 +78,7 @@ impl RefreshService {
         if self.backlog.state().look_at.is_some_and(|at| Instant::now() < at) {
             return;
         }
-        let (now, limits) = (self.parts().clock.now(), self.parts().pace);
+        let (now, limits) = (self.context.clock.now(), self.limits);
         let threshold = sent_within_a_minute(limits);
         let counted = match self.count_backlog(now, threshold).await {
             Some(few) if few.or_more => self.count_backlog(now, COUNT_LIMIT.max(threshold)).await,
@@ -105,7 +105,7 @@ impl RefreshService {
 
     /// `None` if the store fails, or is too busy to count in time: refreshes must not wait for a log line.
     async fn count_backlog(&self, now: UnixTime, limit: u64) -> Option<BacklogCounts> {
-        let counted = self.parts().store.backlog(BacklogRequest { now, limit, ahead_of: None });
+        let counted = self.context.store.backlog(BacklogRequest { now, limit, ahead_of: None });
         let counted = timeout(COUNT_TIMEOUT, counted).await.ok()?;
         // The next claim logs the error of a failing store.
         counted

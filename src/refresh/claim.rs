@@ -55,15 +55,15 @@ impl RefreshService {
     ) -> Result<(Vec<ClaimedGrant>, Vec<PersonId>), StoreError> {
         // Before the lease begins, which a slow store must not use up.
         let only_person = self.is_the_only_person().await;
-        let now = self.parts.clock.now();
+        let now = self.context.clock.now();
         let order = if probe { ClaimOrder::Healthiest } else { self.next_claim_order() };
         let lease = self.lease(now);
         let lease_end = lease.end;
         let ask = ClaimRequest { lease, due_by: due_by.min(now), limit, except: self.busy.persons(), order };
-        let (corrected, published) = (self.set_back().corrected, self.parts.view.events().position());
+        let (corrected, published) = (self.set_back().corrected, self.context.cache.events().position());
         // The semaphore is never closed.
         let _claiming = self.claiming.acquire().await;
-        let claims = self.parts.store.claim_due(ask).await?;
+        let claims = self.context.store.claim_due(ask).await?;
         let role = if probe { Role::Probe } else { Role::Ordinary };
         let take = |claim: Claim| {
             let busy = self.busy.begin(&claim.grant.person.id);
@@ -74,7 +74,7 @@ impl RefreshService {
 
     /// Whether there is at most one living grant; false if the store cannot be read.
     async fn is_the_only_person(&self) -> bool {
-        let totals = self.parts.store.totals().await;
+        let totals = self.context.store.totals().await;
         totals.is_ok_and(|totals| totals.people.saturating_sub(totals.consent_needed) <= 1)
     }
 
@@ -93,9 +93,9 @@ impl RefreshService {
         let page = ListRequest::first_page(
             ListSelection::All(SortBy::NextRefresh),
             PROBE_CANDIDATES,
-            self.parts.clock.now(),
+            self.context.clock.now(),
         );
-        for (_, grant) in self.parts.store.list(page).await? {
+        for (_, grant) in self.context.store.list(page).await? {
             if grant.status != GrantStatus::Active {
                 continue;
             }
@@ -121,7 +121,7 @@ impl RefreshService {
     /// What waits for a refresh. While the breaker is closed, that does not matter and is not read.
     pub(super) async fn due_summary(&self) -> Result<DueSummary, StoreError> {
         if self.breaker().is_open() {
-            self.parts.store.due_summary(self.parts.clock.now()).await
+            self.context.store.due_summary(self.context.clock.now()).await
         } else {
             Ok(DueSummary::default())
         }
@@ -134,9 +134,9 @@ impl RefreshService {
         role: Role,
     ) -> Result<Option<ClaimedGrant>, StoreError> {
         let only_person = self.is_the_only_person().await;
-        let (lease, corrected) = (self.lease(self.parts.clock.now()), self.set_back().corrected);
-        let (lease_end, published) = (lease.end, self.parts.view.events().position());
-        if let Some(claim) = self.parts.store.claim_one(busy.person().clone(), lease).await? {
+        let (lease, corrected) = (self.lease(self.context.clock.now()), self.set_back().corrected);
+        let (lease_end, published) = (lease.end, self.context.cache.events().position());
+        if let Some(claim) = self.context.store.claim_one(busy.person().clone(), lease).await? {
             return Ok(Some(ClaimedGrant {
                 claim,
                 lease_end,
@@ -155,7 +155,7 @@ impl RefreshService {
     }
 
     pub(super) fn lease(&self, now: UnixTime) -> Lease {
-        Lease { now, owner: self.parts.owner.clone(), end: now + LEASE }
+        Lease { now, owner: self.owner.clone(), end: now + LEASE }
     }
 
     /// Releases a claim without a refresh. If that fails, its lease ends by itself.
@@ -165,8 +165,8 @@ impl RefreshService {
             self.breaker().cancel_probe();
         }
         self.correct_dates(&mut grant, &mut corrected);
-        match self.parts.store.release(grant.person.id.clone(), fence, grant.next).await {
-            Ok(_) => self.parts.view.invalidate(&grant.person.id),
+        match self.context.store.release(grant.person.id.clone(), fence, grant.next).await {
+            Ok(_) => self.context.cache.invalidate(&grant.person.id),
             Err(why) => {
                 log_about(&grant.person, why.log_level(), &format!("cannot release the claim: {why}"))
             }

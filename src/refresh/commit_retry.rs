@@ -45,7 +45,7 @@ impl RefreshService {
     pub(super) fn correct_dates(&self, grant: &mut Grant, corrected: &mut Duration) {
         let back = self.set_back().seen.saturating_sub(*corrected);
         if !back.is_zero() {
-            correct_dates(grant, back, &self.parts().policy, self.parts().clock.now());
+            correct_dates(grant, back, &self.context.policy, self.context.clock.now());
             *corrected += back;
         }
     }
@@ -58,14 +58,14 @@ impl RefreshService {
         grant: &Grant,
         mut corrected: Duration,
     ) -> Option<Committed> {
-        let (stopping, mut tries) = (self.parts().tasks.stopping(), 0);
+        let (stopping, mut tries) = (self.context.tasks.stopping(), 0);
         let mut grant = grant.clone();
         let (mut _counted, mut others_are_kept) = (None, false);
         loop {
             self.correct_dates(&mut grant, &mut corrected);
-            match self.parts().store.commit(fence, grant.clone()).await {
+            match self.context.store.commit(fence, grant.clone()).await {
                 Ok(committed) => {
-                    self.parts().view.invalidate(&grant.person.id);
+                    self.context.cache.invalidate(&grant.person.id);
                     return Some(committed);
                 }
                 Err(why) => {
@@ -85,7 +85,7 @@ impl RefreshService {
             }
             // Checked before the next attempt, which may fail because of this row only.
             others_are_kept =
-                tries >= COMMIT_RETRIES.len() && self.parts().store.check_writable().await.is_ok();
+                tries >= COMMIT_RETRIES.len() && self.context.store.check_writable().await.is_ok();
         }
     }
 

@@ -16,7 +16,6 @@ use crate::refresh::pass::Pass;
 use crate::refresh::pass::PassStep;
 use crate::refresh::service::RefreshService;
 use crate::store::StoreError;
-use crate::tasks::Wake;
 
 /// Longest uninterrupted wait. Timers stand still while the machine is suspended, and the clock may be set.
 const MAX_SLEEP_SLICE: Duration = Duration::from_secs(60);
@@ -30,7 +29,6 @@ const MIN_SLEEP: Duration = Duration::from_secs(1);
 /// The event loop.
 pub struct EventLoop {
     refresher: Arc<RefreshService>,
-    wake: Wake,
     stopping: CancellationToken,
     pass: Pass,
     /// The time of the next regular wake.
@@ -49,12 +47,12 @@ pub struct EventLoop {
 impl EventLoop {
     /// Creates an event loop that is not running yet.
     #[must_use]
-    pub fn new(refresher: Arc<RefreshService>, wake: Wake, stopping: CancellationToken) -> Self {
+    pub fn new(refresher: Arc<RefreshService>) -> Self {
         let pass = Pass::new(refresher.clone());
-        let clocks = Clocks::at(refresher.parts().clock.now());
+        let clocks = Clocks::at(refresher.context.clock.now());
+        let stopping = refresher.context.tasks.stopping();
         Self {
             refresher,
-            wake,
             stopping,
             pass,
             regular: UnixTime::NEVER,
@@ -83,7 +81,7 @@ impl EventLoop {
     }
 
     fn now(&self) -> UnixTime {
-        self.refresher.parts().clock.now()
+        self.refresher.context.clock.now()
     }
 
     /// Starts the refreshes of all grants that are due now. Ends early at the next regular wake, whose pass continues with
@@ -142,7 +140,7 @@ impl EventLoop {
     }
 
     fn sleep_interval(&self) -> Duration {
-        self.refresher.parts().policy.sleep
+        self.refresher.context.policy.sleep
     }
 
     /// Waits for the next wake in slices, and logs the results of the refreshes under way when they have ended.
@@ -196,7 +194,7 @@ impl EventLoop {
 
     /// The first wake after this time that a stored grant needs.
     async fn next_stored_wake(&self, after: UnixTime) -> UnixTime {
-        let stored = self.refresher.parts().store.next_wake(after).await;
+        let stored = self.refresher.context.store.next_wake(after).await;
         stored.map_err(log_store_error).unwrap_or_default().unwrap_or(UnixTime::NEVER)
     }
 
@@ -205,7 +203,7 @@ impl EventLoop {
         tokio::select! {
             biased;
             () = sleep(length) => {}
-            () = self.wake.notified() => {}
+            () = self.refresher.context.wake.notified() => {}
             () = self.stopping.cancelled() => {}
             () = self.pass.wait_for_one(), if !self.pass.is_idle() => {}
         }

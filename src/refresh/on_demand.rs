@@ -129,9 +129,9 @@ impl RefreshService {
         min_ttl: Duration,
         may: impl FnOnce() -> bool,
     ) -> Result<LiveToken, TokenError> {
-        let seen = self.parts().view.events().position();
+        let seen = self.context.cache.events().position();
         let grant = self.find_grant(person).await?;
-        let now = self.parts().clock.now();
+        let now = self.context.clock.now();
         let enough = min_ttl.min(self.longest_useful_ttl(&grant));
         let is_enough = grant.life_left(now) >= enough.max(Duration::from_millis(1));
         if is_enough || !self.reader_may_refresh(&grant, now) || !self.may_refresh(person, may) {
@@ -150,10 +150,10 @@ impl RefreshService {
         person: &PersonId,
         patience: Duration,
     ) -> Result<(), TokenError> {
-        let seen = self.parts().view.events().position();
+        let seen = self.context.cache.events().position();
         let grant = self.find_grant(person).await?;
         let refused = grant.last.outcome == Outcome::Refused && grant.status == GrantStatus::Active;
-        let dead = grant.life_left(self.parts().clock.now()).is_zero();
+        let dead = grant.life_left(self.context.clock.now()).is_zero();
         if refused && dead && patience > CONFIRMATION_PAUSE {
             sleep(CONFIRMATION_PAUSE).await;
             self.join_or_refresh(
@@ -191,10 +191,10 @@ impl RefreshService {
         may: impl FnOnce() -> bool,
     ) -> Result<RefreshReport, TokenError> {
         let force = ask.force;
-        let seen = self.parts().view.events().position();
+        let seen = self.context.cache.events().position();
         let before = self.find_grant(person).await?;
-        let now = self.parts().clock.now();
-        let window = before.answered_at + self.parts().policy.noop_window;
+        let now = self.context.clock.now();
+        let window = before.answered_at + self.context.policy.noop_window;
         if !force && before.status == GrantStatus::Active && now < window {
             let detail = format!(
                 "Webex renews no token before {window} (the no-op window); use force to send the refresh anyway"
@@ -224,7 +224,7 @@ impl RefreshService {
         }
         let joined = self.join_or_refresh(person, seen, MAX_REFRESH_WAIT, ask).await;
         self.confirm_refusal(person, MAX_READER_WAIT).await?;
-        let seen = self.parts().view.events().position();
+        let seen = self.context.cache.events().position();
         let mut grant = self.find_grant(person).await?;
         if joined && grant.last == before.last {
             // The result of the joined refresh was discarded, because a consent was stored meanwhile.
@@ -233,7 +233,7 @@ impl RefreshService {
         }
         if grant.last == before.last {
             let cause = self.breaker().trouble().map(|cause| format!("refreshes pause: {cause}"));
-            let stops = self.parts().tasks.stopping().is_cancelled().then(|| STOPPING.to_owned());
+            let stops = self.context.tasks.stopping().is_cancelled().then(|| STOPPING.to_owned());
             let detail = cause.or(stops).unwrap_or_else(|| {
                 "the refresh could not be sent or is still under way; see the log".to_owned()
             });
@@ -257,8 +257,8 @@ impl RefreshService {
     /// # Errors
     /// [`StoreError`] if the store cannot remove it; the grant is then unchanged.
     pub async fn forget(&self, person: &PersonId) -> Result<bool, StoreError> {
-        let gone = self.parts().store.forget(person.clone()).await?;
-        self.parts().view.invalidate(person);
+        let gone = self.context.store.forget(person.clone()).await?;
+        self.context.cache.invalidate(person);
         if gone {
             log::info!(person = person.as_str(); "a grant was removed with its tokens");
         }
@@ -275,9 +275,9 @@ impl RefreshService {
         persons: Vec<PersonId>,
         only_in: Option<GrantState>,
     ) -> Result<Vec<PersonId>, StoreError> {
-        let removal = Removal { persons, only_in, now: self.parts().clock.now() };
-        let gone = self.parts().store.forget_all(removal).await?;
-        gone.iter().for_each(|person| self.parts().view.invalidate(person));
+        let removal = Removal { persons, only_in, now: self.context.clock.now() };
+        let gone = self.context.store.forget_all(removal).await?;
+        gone.iter().for_each(|person| self.context.cache.invalidate(person));
         if !gone.is_empty() {
             // The history has an entry for each person.
             log::info!("grants removed with their tokens: {}", gone.len());
@@ -286,7 +286,7 @@ impl RefreshService {
     }
 
     pub(super) async fn find_grant(&self, person: &PersonId) -> Result<Arc<Grant>, TokenError> {
-        let view = &self.parts().view;
+        let view = &self.context.cache;
         let grant = match view.get(person).await {
             // Its tokens are lost, so waiting does not help.
             Err(StoreError::Unreadable(_)) => {
@@ -302,11 +302,11 @@ impl RefreshService {
     /// that the person could reach Webex's limit of tokens.
     fn longest_useful_ttl(&self, grant: &Grant) -> Duration {
         let lifetime = grant.dates().lifetime();
-        lifetime.saturating_sub(self.parts().policy.noop_window).max(lifetime / 2)
+        lifetime.saturating_sub(self.context.policy.noop_window).max(lifetime / 2)
     }
 
     fn reader_may_refresh(&self, grant: &Grant, now: UnixTime) -> bool {
-        let floor = self.parts().policy.floor_for(grant.dates().lifetime());
+        let floor = self.context.policy.floor_for(grant.dates().lifetime());
         grant.status == GrantStatus::Active
             && now >= grant.answered_at + floor
             && !self.is_backing_off(grant, now)
@@ -315,7 +315,7 @@ impl RefreshService {
     /// How long a forced refresh must still wait, if the last refresh was too recent. A consent does not count as a refresh.
     fn forced_refresh_wait(&self, grant: &Grant, now: UnixTime) -> Option<Duration> {
         let refreshed = grant.failures > 0 || grant.answered_at > grant.obtained_at;
-        let wait = (grant.last.at + self.parts().policy.forced_floor()).until(now);
+        let wait = (grant.last.at + self.context.policy.forced_floor()).until(now);
         (refreshed && grant.last.at <= now && !wait.is_zero()).then_some(wait)
     }
 
@@ -332,7 +332,7 @@ impl RefreshService {
     }
 
     fn token_or_error(&self, grant: Arc<Grant>, min_ttl: Duration) -> Result<LiveToken, TokenError> {
-        let now = self.parts().clock.now();
+        let now = self.context.clock.now();
         let left = grant.life_left(now);
         if !left.is_zero() {
             return Ok(LiveToken { grant, short: left < min_ttl });
@@ -342,7 +342,7 @@ impl RefreshService {
         }
         let why = match self.breaker().trouble() {
             Some(cause) => format!("refreshes pause: {cause}"),
-            None if self.parts().tasks.stopping().is_cancelled() => STOPPING.to_owned(),
+            None if self.context.tasks.stopping().is_cancelled() => STOPPING.to_owned(),
             None if grant.failures > 0 => format!("the last refresh failed: {}", grant.last.detail),
             None => "the refresh is still under way".to_owned(),
         };
@@ -371,7 +371,7 @@ impl RefreshService {
         let joined = busy.is_none();
         if let Some(busy) = busy {
             let refresher = self.clone();
-            self.parts()
+            self.context
                 .tasks
                 .spawn("refresh on demand", async move { refresher.refresh_once(busy, ask, seen).await });
         }

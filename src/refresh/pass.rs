@@ -87,7 +87,7 @@ impl Pass {
     /// Claims grants that were due at `due_by`, as many as may run now, and starts their refreshes.
     pub(super) async fn step(&mut self, due_by: UnixTime) -> PassStep {
         self.count_ended();
-        let parts = self.refresher.parts();
+        let context = &self.refresher.context;
         let limits = self.refresher.current_limits();
         let free = limits.max_claimed().saturating_sub(self.running.len());
         if free < limits.min_batch() {
@@ -97,7 +97,7 @@ impl Pass {
         if ahead > MAX_START_WAIT {
             return PassStep::Later(ahead - MAX_START_WAIT);
         }
-        let now = parts.clock.now();
+        let now = context.clock.now();
         self.stuck = self.refresher.commit_stalled();
         if self.stuck {
             return PassStep::Failed(now + STORE_RETRY);
@@ -138,9 +138,9 @@ impl Pass {
             log::warn!(
                 person = person.as_str();
                 "a stored record does not open: consent needed at {}; the record is tried again in a day",
-                parts.webex.consent_url(&Person::known_by(person.clone()))
+                context.webex.consent_url(&Person::known_by(person.clone()))
             );
-            parts.view.invalidate(person);
+            context.cache.invalidate(person);
         }
         let taken = if probe && taken.is_empty() { self.probe_without_due_grants().await } else { taken };
         let found = taken.len();

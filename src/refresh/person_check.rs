@@ -11,20 +11,16 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::sleep;
 
-use crate::clock::Clock;
 use crate::domain::grant::Grant;
 use crate::domain::person::CHECK_AFTER_REFUSAL;
 use crate::domain::person::CHECK_EVERY;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
-use crate::grant_cache::GrantCache;
-use crate::refresh::parts::RefreshServiceParts;
-use crate::store::Store;
+use crate::refresh::rate_limit::RateLimits;
+use crate::service_context::ServiceContext;
 use crate::store::StoreError;
-use crate::tasks::Tasks;
 use crate::webex::OwnerUnknown;
-use crate::webex::Webex;
 
 /// Checks that may wait at once. Further ones are left out and follow after a later refresh. So the checks of many persons
 /// who consented at once are spread over several days.
@@ -45,14 +41,10 @@ const BACKOFF_LIMITS: (Duration, Duration) = (Duration::from_secs(60), Duration:
 /// Runs the checks, one at a time.
 pub(super) struct PersonChecks {
     shared: Arc<CheckContext>,
-    tasks: Tasks,
 }
 
 struct CheckContext {
-    webex: Arc<Webex>,
-    store: Arc<dyn Store>,
-    view: Arc<GrantCache>,
-    clock: Arc<dyn Clock>,
+    services: ServiceContext,
     spacing: Duration,
     places: Arc<Semaphore>,
     /// Permits one check at a time.
@@ -61,13 +53,10 @@ struct CheckContext {
 }
 
 impl PersonChecks {
-    pub(super) fn new(parts: &RefreshServiceParts) -> Self {
-        let per_second = parts.pace.per_second * SHARE_OF_PACE;
+    pub(super) fn new(services: ServiceContext, limits: RateLimits) -> Self {
+        let per_second = limits.per_second * SHARE_OF_PACE;
         let shared = CheckContext {
-            webex: parts.webex.clone(),
-            store: parts.store.clone(),
-            view: parts.view.clone(),
-            clock: parts.clock.clone(),
+            services,
             spacing: Duration::from_secs_f64(if per_second > 0.0 {
                 1.0 / per_second
             } else {
@@ -77,19 +66,20 @@ impl PersonChecks {
             turn: Semaphore::new(1),
             resumes: Mutex::new(None),
         };
-        Self { shared: Arc::new(shared), tasks: parts.tasks.clone() }
+        Self { shared: Arc::new(shared) }
     }
 
     /// Checks the person of a grant that has just been refreshed, if the check is due. It runs in a task of its own, which
     /// ends when the daemon stops.
     pub(super) fn after_refresh(&self, grant: &Grant) {
-        if !grant.person_is_due(self.shared.clock.now()) || self.shared.is_paused() {
+        if !grant.person_is_due(self.shared.services.clock.now()) || self.shared.is_paused() {
             return;
         }
         let Ok(place) = self.shared.places.clone().try_acquire_owned() else { return };
         let (shared, person) = (self.shared.clone(), grant.person.id.clone());
-        let stopping = self.tasks.stopping();
-        self.tasks.spawn("person check", async move {
+        let tasks = &self.shared.services.tasks;
+        let stopping = tasks.stopping();
+        tasks.spawn("person check", async move {
             let _place = place;
             tokio::select! {
                 biased;
@@ -114,11 +104,11 @@ impl CheckContext {
     }
 
     async fn check(&self, person: &PersonId) -> Result<(), StoreError> {
-        let now = self.clock.now();
-        let found = self.store.find(person.clone()).await?;
+        let now = self.services.clock.now();
+        let found = self.services.store.find(person.clone()).await?;
         let asks = |grant: &Grant| grant.person_is_due(now) && !grant.life_left(now).is_zero();
         let Some(grant) = found.filter(asks) else { return Ok(()) };
-        match self.webex.people_me(&grant.tokens.access_token).await {
+        match self.services.webex.people_me(&grant.tokens.access_token).await {
             Ok(owner) => self.save(&grant, owner.person).await,
             Err(unknown) => self.record_failure(&grant, &unknown).await,
         }
@@ -144,14 +134,14 @@ impl CheckContext {
         let changed = person != *before;
         let kept = self.reschedule(grant, person.clone(), CHECK_EVERY).await?;
         if kept && changed {
-            self.view.invalidate(id);
+            self.services.cache.invalidate(id);
             log::info!(
                 person = id.as_str();
                 "{person}: Webex has another address or name: {}, before {}",
                 describe(&person),
                 describe(before)
             );
-            self.view.warn_if_address_is_shared(&person).await;
+            self.services.cache.warn_if_address_is_shared(&person).await;
         }
         Ok(())
     }
@@ -170,8 +160,8 @@ impl CheckContext {
     }
 
     async fn reschedule(&self, grant: &Grant, person: Person, wait: Duration) -> Result<bool, StoreError> {
-        let next: UnixTime = self.clock.now() + wait;
-        self.store.update_person(person, grant.person_check_at, next).await
+        let next: UnixTime = self.services.clock.now() + wait;
+        self.services.store.update_person(person, grant.person_check_at, next).await
     }
 
     fn is_paused(&self) -> bool {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::refresh::parts::RefreshServiceParts;
+use crate::service_context::ServiceContext;
 
 /// How often the progress is logged. A change that takes less than this is not logged.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
@@ -25,14 +25,14 @@ impl ChangeProgress {
     }
 
     /// Counts a step over up to this many grants.
-    pub(super) async fn step(&mut self, parts: &RefreshServiceParts, grants: u32) {
+    pub(super) async fn step(&mut self, context: &ServiceContext, grants: u32) {
         self.grants += u64::from(grants);
         if self.told_at.elapsed() < LOG_INTERVAL {
             return;
         }
         self.told_at = Instant::now();
         let (what, grants) = (self.what, self.grants);
-        match parts.store.totals().await {
+        match context.store.totals().await {
             Ok(totals) => {
                 log::info!("{what}: {} of {} persons so far", grants.min(totals.people), totals.people)
             }

@@ -36,7 +36,7 @@ impl RefreshService {
     /// failed is tried only when it is due, or when an operator forces it.
     async fn admit(&self, person: &PersonId, forced: bool) -> Option<(Role, bool)> {
         let grant = self.find_grant(person).await.ok()?;
-        let now = self.parts().clock.now();
+        let now = self.context.clock.now();
         let healthy = grant.failures == 0 && grant.status == GrantStatus::Active;
         let insists = forced && (now >= grant.last.at + READER_RETRY_PAUSE || now < grant.last.at);
         let role = self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)?;
@@ -55,7 +55,7 @@ impl RefreshService {
         self.starts().next_not_urgent(StartReason::Bulk).await;
         let pause = self.pause().filter(|pause| pause.cause == Cause::Busy);
         let wait =
-            pause.map(|pause| pause.until.until(self.parts().clock.now())).filter(|wait| !wait.is_zero());
+            pause.map(|pause| pause.until.until(self.context.clock.now())).filter(|wait| !wait.is_zero());
         wait.map_or(Ok(BulkTurn(place)), Err)
     }
 
@@ -83,8 +83,8 @@ impl RefreshService {
             self.starts().next_not_urgent(reason).await;
         }
         drop(expected);
-        let stops = self.parts().tasks.stopping().is_cancelled();
-        let changed = self.parts().view.events().changed_since(seen, &person);
+        let stops = self.context.tasks.stopping().is_cancelled();
+        let changed = self.context.cache.events().changed_since(seen, &person);
         if stops || changed || self.commit_stalled() || !self.breaker().may_send(role) {
             // Meanwhile the daemon is stopping, the grant was replaced or removed, the store cannot be written, or the
             // breaker has opened.
@@ -103,7 +103,7 @@ impl RefreshService {
                 log::log!(why.log_level(), person = person.as_str(); "a refresh on demand is not sent: {why}");
                 if matches!(why, StoreError::Unreadable(_)) {
                     // Readers must see that the record does not open, instead of the cached grant.
-                    self.parts().view.invalidate(&person);
+                    self.context.cache.invalidate(&person);
                 }
             }
         }

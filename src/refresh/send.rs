@@ -29,7 +29,7 @@ const MIN_LEASE_LEFT: Duration = Duration::from_secs(TOTAL_TIMEOUT.as_secs() + 2
 impl RefreshService {
     /// Refreshes a claimed grant and stores the result. `None` if the refresh was not sent, or its result not stored.
     pub(super) async fn refresh(&self, taken: ClaimedGrant) -> Option<Outcome> {
-        let urgent = is_urgent(&taken.claim.grant, self.parts.clock.now());
+        let urgent = is_urgent(&taken.claim.grant, self.context.clock.now());
         // The semaphore is never closed. The permit comes first, because a start that is not used at once would be lost.
         let place = self.pace.call_place().await.ok()?;
         self.starts.next(StartReason::Due).await;
@@ -37,7 +37,7 @@ impl RefreshService {
             self.starts.next_not_urgent(StartReason::Due).await;
         }
         let grant = &taken.claim.grant;
-        if self.parts.view.events().changed_since(taken.published, &grant.person.id) {
+        if self.context.cache.events().changed_since(taken.published, &grant.person.id) {
             log_about(&grant.person, Level::Info, "not refreshed: the grant was replaced or removed");
             drop(place);
             self.release(taken).await;
@@ -56,13 +56,13 @@ impl RefreshService {
     /// Why a claimed grant is not refreshed after all: what has changed while it waited for its turn.
     fn reason_to_skip(&self, taken: &ClaimedGrant) -> Option<&'static str> {
         // The lease may have been used up by a slow store, a suspended machine, or a clock that was set ahead.
-        let late = self.parts.clock.now() + MIN_LEASE_LEFT > taken.lease_end;
+        let late = self.context.clock.now() + MIN_LEASE_LEFT > taken.lease_end;
         let paused = !self.breaker().may_send(taken.role);
         match () {
             () if late => Some("its claim would end during the call"),
             () if paused => Some("refreshes pause"),
             () if self.commit_stalled() => Some("the store cannot be written at present"),
-            () if self.parts.tasks.stopping().is_cancelled() => Some("the daemon is stopping"),
+            () if self.context.tasks.stopping().is_cancelled() => Some("the daemon is stopping"),
             () => None,
         }
     }
@@ -72,12 +72,12 @@ impl RefreshService {
     pub(super) async fn send(&self, taken: ClaimedGrant, place: SemaphorePermit<'_>) -> Option<Outcome> {
         let ClaimedGrant { mut claim, busy: _busy, role, on_demand, only_person, mut corrected, .. } = taken;
         self.backlog.count_sent();
-        let urgent = is_urgent(&claim.grant, self.parts.clock.now());
+        let urgent = is_urgent(&claim.grant, self.context.clock.now());
         let asked_at = Instant::now();
-        let reply = self.parts.webex.refresh(&claim.grant.tokens.refresh_token).await;
+        let reply = self.context.webex.refresh(&claim.grant.tokens.refresh_token).await;
         let verdict = Verdict::from_response(reply.fact, &claim.grant.tokens.access_token);
         let evidence = evidence(&verdict, reply.retry_after, asked_at.elapsed());
-        let now = self.parts.clock.now();
+        let now = self.context.clock.now();
         self.correct_dates(&mut claim.grant, &mut corrected);
         let (verdict, turn, repeated) = {
             let mut breaker = self.breaker();
@@ -90,7 +90,7 @@ impl RefreshService {
         // Not sooner: the next call must find the breaker as this response leaves it.
         drop(place);
         self.report_transition(turn);
-        let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.parts.policy, now);
+        let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.context.policy, now);
         let next = after_refresh(&claim.grant, next);
         let had_ended = claim.grant.status == GrantStatus::ConsentNeeded;
         let kept = self.commit_with_retry(claim.fence, &next, corrected).await;
@@ -102,7 +102,7 @@ impl RefreshService {
                 Outcome::ConsentNeeded => self.consent_log.level(),
                 other => log_level(other, repeated),
             };
-            log_refresh(&self.parts.webex, level, &next, reply.tracking_id.as_deref(), now);
+            log_refresh(&self.context.webex, level, &next, reply.tracking_id.as_deref(), now);
             if next.last.outcome == Outcome::Renewed && self.pause().is_none() {
                 self.person_checks.after_refresh(&next);
             }

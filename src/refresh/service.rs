@@ -1,4 +1,4 @@
-//! The refresh service: its parts, its state, and the breaker that all refreshes of one integration share.
+//! The refresh service: its state, and the breaker that all refreshes of one integration share.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -19,7 +19,6 @@ use crate::refresh::breaker_state::BreakerState;
 use crate::refresh::consent_log::ConsentLogLimit;
 use crate::refresh::in_flight::InFlight;
 use crate::refresh::pace::RefreshPace;
-use crate::refresh::parts::RefreshServiceParts;
 use crate::refresh::person_check::PersonChecks;
 use crate::refresh::rate_limit::RateLimits;
 use crate::refresh::report::PauseLogThrottle;
@@ -27,11 +26,16 @@ use crate::refresh::report::log_transition;
 use crate::refresh::reschedule_state::ClockCorrection;
 use crate::refresh::reschedule_state::StartOptions;
 use crate::refresh::start_schedule::StartSchedule;
+use crate::service_context::ServiceContext;
 use crate::store::StoreError;
 
 /// Refreshes the grants of one integration. The event loop, the API and the pages share it.
 pub struct RefreshService {
-    pub(super) parts: RefreshServiceParts,
+    pub(super) context: ServiceContext,
+    /// The configured limits of concurrency and rate.
+    pub(super) limits: RateLimits,
+    /// The name of this process in claims.
+    pub(super) owner: String,
     pub(super) starts: StartSchedule,
     pub(super) backlog: BacklogWatch,
     pub(super) consent_log: ConsentLogLimit,
@@ -58,16 +62,19 @@ pub struct RefreshService {
 }
 
 impl RefreshService {
-    /// Creates a refresher without work.
+    /// Creates a refresher without work. `owner` is the name of this process in claims, unique among the processes that
+    /// have used the store.
     #[must_use]
-    pub fn new(parts: RefreshServiceParts) -> Self {
-        let starts = StartSchedule::new(parts.pace);
-        let places = || Semaphore::new(parts.pace.concurrency);
+    pub fn new(context: ServiceContext, limits: RateLimits, owner: String) -> Self {
+        let starts = StartSchedule::new(limits);
+        let places = || Semaphore::new(limits.concurrency);
         let (asked, bulk) = (places(), Arc::new(places()));
-        let pace = RefreshPace::new(parts.pace, 0.0);
+        let pace = RefreshPace::new(limits, 0.0);
         Self {
-            person_checks: PersonChecks::new(&parts),
-            parts,
+            person_checks: PersonChecks::new(context.clone(), limits),
+            context,
+            limits,
+            owner,
             starts,
             backlog: BacklogWatch::default(),
             consent_log: ConsentLogLimit::default(),
@@ -89,7 +96,7 @@ impl RefreshService {
     /// not above the configured rate keeps the pace.
     #[must_use]
     pub fn with_catch_up(self, most_per_second: f64) -> Self {
-        Self { pace: RefreshPace::new(self.parts.pace, most_per_second), ..self }
+        Self { pace: RefreshPace::new(self.limits, most_per_second), ..self }
     }
 
     /// The pause of all refreshes, if there is one at present.
@@ -101,12 +108,12 @@ impl RefreshService {
     /// The limits of concurrency and rate.
     #[must_use]
     pub fn pace(&self) -> RateLimits {
-        self.parts.pace
+        self.limits
     }
 
     /// The limits at the current pace, which then applies to starts and calls.
     pub(super) fn current_limits(&self) -> RateLimits {
-        self.pace.apply(self.parts.pace, &self.starts)
+        self.pace.apply(self.limits, &self.starts)
     }
 
     /// Takes what an answer says about the pace; `urgent`: the token was dead or within its survival margin.
@@ -124,16 +131,12 @@ impl RefreshService {
     /// # Errors
     /// [`StoreError`] if the store cannot be read; refreshes then continue without the stored state.
     pub async fn load_breaker(&self) -> Result<(), StoreError> {
-        self.breaker_state.load(&*self.parts.store, self.parts.clock.now()).await
+        self.breaker_state.load(&*self.context.store, self.context.clock.now()).await
     }
 
     /// Stores the state of the breaker, if it has changed since it was last stored.
     pub(super) async fn save_breaker(&self) {
-        self.breaker_state.save(&*self.parts.store).await;
-    }
-
-    pub(super) fn parts(&self) -> &RefreshServiceParts {
-        &self.parts
+        self.breaker_state.save(&*self.context.store).await;
     }
 
     pub(super) fn starts(&self) -> &StartSchedule {
@@ -188,7 +191,7 @@ impl RefreshService {
     /// Logs a change of the breaker and publishes it as an event.
     pub(super) fn report_transition(&self, turn: Option<Transition>) {
         if turn.is_some() {
-            self.parts.view.events().breaker_turned();
+            self.context.cache.events().breaker_turned();
         }
         log_transition(turn, &self.told_again);
     }

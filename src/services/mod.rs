@@ -6,28 +6,22 @@ pub mod http_server;
 pub mod signals;
 mod transports;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
 
 use crate::api_keys::ApiKeys;
-use crate::api_types::Finding;
 use crate::clock::Clock;
 use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::config::StoreConfig;
-use crate::consent;
 use crate::consent::ConsentService;
-use crate::grant_cache::GrantCache;
 use crate::health::Health;
-use crate::http::api;
-use crate::http::api::Api;
-use crate::notices;
+use crate::http::api::ApiServices;
+use crate::http::api::RunDoctor;
 use crate::notices::Notices;
-use crate::refresh;
 use crate::refresh::RefreshService;
+use crate::service_context::ServiceContext;
 use crate::services::transports::transport;
 use crate::services::transports::webhook_transport;
 use crate::store::KeyStore;
@@ -37,61 +31,20 @@ use crate::store::memory::MemoryStore;
 use crate::store::outbox::OutboxStore;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::SqliteStore;
-use crate::tasks::Tasks;
-use crate::tasks::Wake;
 use crate::webex::Webex;
 use crate::webex::transport::Transport;
 
 pub use crate::services::build_error::BuildError;
 
-/// All services, and the handles to run and stop them.
+/// All services.
 pub struct Services {
-    /// Starts and finishes consents.
-    pub consents: Arc<ConsentService>,
-    /// Refreshes tokens, by the event loop and on demand.
-    pub refresher: Arc<RefreshService>,
-    /// The cache of grants.
-    pub view: Arc<GrantCache>,
-    /// API keys.
-    pub keys: Arc<ApiKeys>,
-    /// The readiness check.
-    pub health: Health,
+    /// What requests use, and what the daemon runs and stops.
+    pub api: ApiServices,
     /// The stored grants.
     pub store: Arc<dyn Store>,
-    /// The source of the current time.
-    pub clock: Arc<dyn Clock>,
-    /// All tasks of the services.
-    pub tasks: Tasks,
-    /// Wakes the event loop.
-    pub wake: Wake,
-    /// What is told, and to which sinks.
-    pub notices: Arc<Notices>,
 }
 
 impl Services {
-    /// The API of these services.
-    #[must_use]
-    pub fn api(&self, config: &Config) -> Api {
-        let (examined, health) = (Arc::new(config.clone()), self.health.clone());
-        let examine = move || -> Pin<Box<dyn Future<Output = Vec<Finding>> + Send>> {
-            let (config, health) = (examined.clone(), health.clone());
-            Box::pin(async move { doctor::daemon(&config, &health).await })
-        };
-        Api::new(api::ApiParts {
-            consents: self.consents.clone(),
-            refresher: self.refresher.clone(),
-            view: self.view.clone(),
-            keys: self.keys.clone(),
-            clock: self.clock.clone(),
-            policy: config.policy,
-            health: self.health.clone(),
-            tasks: self.tasks.clone(),
-            redirect_uri: config.integration.redirect_uri.clone(),
-            examine: Arc::new(examine),
-            notices: self.notices.clone(),
-        })
-    }
-
     /// Opens the store, which locks it for this process, and builds the services on it.
     ///
     /// # Errors
@@ -102,57 +55,44 @@ impl Services {
         let to_webex = transport(config)?;
         let to_webhook: Arc<dyn Transport> = Arc::new(webhook_transport(config, &to_webex)?);
         let webex = Arc::new(Webex::new(config.integration.clone(), Arc::new(to_webex), clock.clone()));
-        let (tasks, wake, view) =
-            (Tasks::new(), Wake::new(), Arc::new(GrantCache::new(opened.store.clone())));
-        let consents = ConsentService::new(consent::ConsentServiceParts {
-            webex: webex.clone(),
-            store: opened.store.clone(),
-            sealer: opened.sealer,
-            policy: config.policy,
-            clock: clock.clone(),
-            view: view.clone(),
-            wake: wake.clone(),
-        })
-        .with_space(config.space.clone())
-        .for_persons(config.allow.clone())
-        .with_refresh_pause(Some(config.pace.per_second).filter(|rate| *rate > 0.0));
-        let parts = notices::Parts {
-            outbox: opened.outbox,
-            history: opened.history,
-            grants: opened.store.clone(),
-            webex: webex.clone(),
-            clock: clock.clone(),
-        };
-        let sinks = config.notices.sinks(&parts, &to_webhook, &config.http.operator);
-        let notices = Arc::new(Notices::new(parts, sinks));
-        notices.publish_to(view.shared_events());
-        let refresher = RefreshService::new(refresh::RefreshServiceParts {
-            webex,
-            store: opened.store.clone(),
-            policy: config.policy,
-            pace: config.pace,
-            clock: clock.clone(),
-            view: view.clone(),
-            owner: owner_name()?,
-            tasks: tasks.clone(),
-        })
-        .with_catch_up(config.catch_up_per_second);
+        let context = ServiceContext::new(opened.store, webex, clock, config.policy);
+        let consents = ConsentService::new(context.clone(), opened.sealer)
+            .with_space(config.space.clone())
+            .for_persons(config.allow.clone())
+            .with_refresh_pause(Some(config.pace.per_second).filter(|rate| *rate > 0.0));
+        let sinks = config.notices.sinks(&context, &opened.outbox, &to_webhook, &config.http.operator);
+        let notices = Notices::new(context.clone(), opened.outbox, opened.history, sinks);
+        notices.publish_to(context.cache.shared_events());
+        let refresher = RefreshService::new(context.clone(), config.pace, owner_name()?)
+            .with_catch_up(config.catch_up_per_second);
         if let Err(why) = refresher.load_breaker().await {
             log::warn!("cannot read whether refreshes paused before this start: {why}");
         }
-        Ok(Self {
+        let health = Health::new(context.store.clone(), refresher.pending_commits().clone());
+        let api = ApiServices {
             consents: Arc::new(consents),
-            health: Health::new(opened.store.clone(), refresher.pending_commits().clone()),
             refresher: Arc::new(refresher),
-            view,
-            keys: Arc::new(ApiKeys::load(opened.keys, clock.clone()).await?),
-            store: opened.store,
-            clock,
-            tasks,
-            wake,
-            notices,
-        })
+            cache: context.cache,
+            keys: Arc::new(ApiKeys::load(opened.keys, context.clock.clone()).await?),
+            clock: context.clock,
+            policy: context.policy,
+            examine: examine(config, &health),
+            health,
+            tasks: context.tasks,
+            redirect_uri: config.integration.redirect_uri.clone(),
+            notices: Arc::new(notices),
+        };
+        Ok(Self { api, store: context.store })
     }
+}
+
+/// The checks of `doctor` in the daemon.
+fn examine(config: &Config, health: &Health) -> RunDoctor {
+    let (config, health) = (Arc::new(config.clone()), health.clone());
+    Arc::new(move || {
+        let (config, health) = (config.clone(), health.clone());
+        Box::pin(async move { doctor::daemon(&config, &health).await })
+    })
 }
 
 struct OpenedStore {

@@ -85,7 +85,7 @@ async fn an_event_stream_contains_no_secret() {
     for _ in 0..3 {
         refresh(&server, &ada).await;
         stream.person(&ada).await;
-        let grant = server.services.view.get(&ada).await.unwrap().unwrap();
+        let grant = server.services.cache.get(&ada).await.unwrap().unwrap();
         secrets.push(grant.tokens.access_token.clone());
         secrets.push(grant.tokens.refresh_token.clone());
     }
@@ -148,7 +148,7 @@ async fn an_unknown_event_id_tells_the_client_to_reload_everything() {
     }
     // The client is too far behind.
     for n in 0..=RING_LEN {
-        server.services.view.invalidate(&PersonId::parse(&format!("person-{n}")).unwrap());
+        server.services.cache.invalidate(&PersonId::parse(&format!("person-{n}")).unwrap());
     }
     let request =
         server.request(AccessPath::Control, Method::GET, "/events").header("last-event-id", &hello.id);
@@ -156,7 +156,7 @@ async fn an_unknown_event_id_tells_the_client_to_reload_everything() {
     assert_eq!(first.name, "reset");
     // All grants change while a client listens.
     let mut stream = stream(&server, AccessPath::Control).await;
-    server.services.view.invalidate_all();
+    server.services.cache.invalidate_all();
     assert_eq!(stream.next().await.name, "reset");
 }
 
@@ -237,7 +237,7 @@ async fn a_key_for_one_person_gets_no_events_of_the_whole_daemon() {
     assert_eq!(server.send(AccessPath::Key(&key), Method::GET, "/status", None).await.code(), "forbidden");
     assert_eq!(stream.person(&ada).await["state"], "retrying");
     // The next event is Ada's next change, not the breaker's.
-    server.services.view.invalidate(&ada);
+    server.services.cache.invalidate(&ada);
     stream.person(&ada).await;
     assert!(!stream.text.contains("breaker"), "{}", stream.text);
 }
@@ -313,7 +313,7 @@ async fn a_client_that_does_not_read_uses_bounded_memory_and_then_gets_the_lates
     slow.read_exact(&mut first).await.unwrap();
     let burst = 30_000;
     for n in 0..burst {
-        server.services.view.invalidate(&people[n % 3]);
+        server.services.cache.invalidate(&people[n % 3]);
         if n % 10 == 0 {
             tokio::task::yield_now().await;
         }
@@ -380,7 +380,7 @@ impl RestrictedStream {
 #[tokio::test]
 async fn a_heartbeat_comes_every_fifteen_seconds_and_advances_the_id() {
     let mut stream = RestrictedStream::new().await;
-    stream.server.services.view.invalidate(&stream.other);
+    stream.server.services.cache.invalidate(&stream.other);
     for _ in 0..3 {
         let life = stream.next_heartbeat().await;
         assert_ne!(life.id, stream.hello.id, "the id must advance past hidden events");
@@ -390,7 +390,7 @@ async fn a_heartbeat_comes_every_fifteen_seconds_and_advances_the_id() {
 #[tokio::test]
 async fn heartbeats_come_while_all_events_are_hidden_from_the_key() {
     let mut stream = RestrictedStream::new().await;
-    let (view, other) = (stream.server.services.view.clone(), stream.other.clone());
+    let (view, other) = (stream.server.services.cache.clone(), stream.other.clone());
     let changes = async {
         loop {
             tokio::time::sleep(Duration::from_secs(10)).await;
@@ -433,7 +433,7 @@ async fn events_queued_for_a_slow_client_are_not_sent_after_its_key_is_revoked()
     server.create_key_with_right("read").await;
     let mut body = body(&server, Caller::Key(server.services.keys.list(None, 1).remove(0))).await;
     // The hello event fills the queue; the change waits until it is read.
-    server.services.view.invalidate(&ada);
+    server.services.cache.invalidate(&ada);
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }

@@ -1,6 +1,7 @@
 //! The daemon's services behind real sockets, a simulated Webex, and clients of both.
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::Once;
 use std::time::Duration;
@@ -28,8 +29,8 @@ use webex_tokend::domain::time::UnixTime;
 use webex_tokend::domain::verdict::TokenSet;
 use webex_tokend::events::Events;
 use webex_tokend::http::Authority;
-use webex_tokend::http::api;
 use webex_tokend::http::api::Api;
+use webex_tokend::http::api::ApiServices;
 use webex_tokend::http::api::Caller;
 use webex_tokend::http::router::Routes;
 use webex_tokend::http::server::certificate::SelfSigned;
@@ -39,6 +40,7 @@ use webex_tokend::http::server::limits::Limits;
 use webex_tokend::http::server::listener;
 use webex_tokend::http::server::tls::Renewer;
 use webex_tokend::services::Services;
+use webex_tokend::store::Store;
 use webex_tokend::tasks::Tasks;
 
 use crate::support::time::DAY;
@@ -46,7 +48,8 @@ use crate::support::time::REQUEST_TIMEOUT;
 
 pub(super) struct ApiServer {
     pub(super) sim: Sim,
-    pub(super) services: Services,
+    pub(super) services: ApiServices,
+    pub(super) store: Arc<dyn Store>,
     pub(super) config: Config,
     pub(super) api: Api,
     pub(super) socket: PathBuf,
@@ -132,20 +135,9 @@ impl ApiServer {
         ]);
         source.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config = Config::read(&source).unwrap();
-        let services = Services::build(&config).await.unwrap();
-        let api = Api::new(api::ApiParts {
-            consents: services.consents.clone(),
-            refresher: services.refresher.clone(),
-            view: services.view.clone(),
-            keys: services.keys.clone(),
-            clock: services.clock.clone(),
-            policy: config.policy,
-            health: services.health.clone(),
-            tasks: services.tasks.clone(),
-            redirect_uri: config.integration.redirect_uri.clone(),
-            examine: Arc::new(|| Box::pin(async { vec![] })),
-            notices: services.notices.clone(),
-        });
+        let Services { api: services, store } = Services::build(&config).await.unwrap();
+        let examine = Arc::new(|| -> Pin<Box<dyn Future<Output = _> + Send>> { Box::pin(async { vec![] }) });
+        let api = Api::new(ApiServices { examine, ..services.clone() });
         let (base, pem) = serve_https(&config, api.clone(), &services.tasks).await;
         let control = ControlSocket::open(&socket, None).await.unwrap();
         let shared = api.clone();
@@ -154,7 +146,7 @@ impl ApiServer {
             async move { api.handle_incoming(request, Caller::Control).await }
         };
         services.tasks.spawn("control socket", control.serve(service, services.tasks.clone()));
-        Self { sim, services, config, api, socket, base, pem, _dir: dir }
+        Self { sim, services, store, config, api, socket, base, pem, _dir: dir }
     }
 
     pub(super) fn now(&self) -> UnixTime {
@@ -191,13 +183,13 @@ impl ApiServer {
         let tokens = Tokens::first(issued, at).unwrap();
         let mut grant = Grant::consented(whose, tokens, at, &self.config.policy, at);
         change(&mut grant);
-        self.services.store.save_consent(grant).await.unwrap();
-        self.services.view.invalidate(&id);
+        self.store.save_consent(grant).await.unwrap();
+        self.services.cache.invalidate(&id);
         id
     }
 
     pub(super) fn events(&self) -> &Events {
-        self.services.view.events()
+        self.services.cache.events()
     }
 
     /// Stores a grant with a fresh token.

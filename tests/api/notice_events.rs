@@ -77,7 +77,7 @@ async fn a_notice_that_asks_for_a_consent_has_the_persons_link() {
     let server = ApiServer::new().await;
     let ada = server.store_fresh_grant(0).await;
     let mut stream = stream(&server, AccessPath::Control).await;
-    let (store, now) = (&server.services.store, server.now());
+    let (store, now) = (&server.store, server.now());
     let claim = store.claim_one(ada, lease_at(now)).await.unwrap().unwrap();
     let mut grant = claim.grant.clone();
     grant.outbox_entries =

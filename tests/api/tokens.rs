@@ -87,7 +87,7 @@ async fn concurrent_readers_of_several_people_each_get_the_right_token() {
         readers.spawn(async move { (id, JsonResponse::read(request.send().await.unwrap()).await) });
     }
     for (id, answer) in readers.join_all().await {
-        let kept = server.services.store.find(PersonId::parse(&id).unwrap()).await.unwrap().unwrap();
+        let kept = server.store.find(PersonId::parse(&id).unwrap()).await.unwrap().unwrap();
         assert_eq!(answer.json()["person_id"], id.as_str());
         assert_eq!(answer.json()["access_token"], kept.tokens.access_token.expose());
     }

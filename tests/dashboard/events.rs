@@ -37,12 +37,12 @@ async fn a_session_receives_events_until_it_ends() {
     );
     assert!(piece(&mut stream).await.unwrap().starts_with("retry: "));
     let person = PersonId::parse("person-1").unwrap();
-    server.services.view.invalidate(&person);
+    server.services.cache.invalidate(&person);
     let told = piece(&mut stream).await.unwrap();
     assert!(told.starts_with("event: forgotten\ndata: {\"person_id\":\"person-1\"}\nid: "), "{told}");
     // Reconnects, as browsers do.
     let id = told.trim_end().rsplit("id: ").next().unwrap().to_owned();
-    server.services.view.invalidate(&person);
+    server.services.cache.invalidate(&person);
     let again = browser.request(Method::GET, "/dashboard/events").header("last-event-id", &id);
     let mut again = again.send().await.unwrap();
     piece(&mut again).await.unwrap();
@@ -53,7 +53,7 @@ async fn a_session_receives_events_until_it_ends() {
 
     let csrf = browser.get("/dashboard").await.csrf();
     assert_eq!(browser.post("/dashboard/sign-out", &[("csrf", &csrf)]).await.status, 303);
-    server.services.view.invalidate(&person);
+    server.services.cache.invalidate(&person);
     assert_eq!(piece(&mut stream).await, None, "an event after the end of the session");
 }
 

@@ -16,6 +16,7 @@ use webex_tokend::domain::api_key::Rights;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::http::Authority;
 use webex_tokend::http::api::Api;
+use webex_tokend::http::api::ApiServices;
 use webex_tokend::http::api::Caller;
 use webex_tokend::http::router::Routes;
 use webex_tokend::http::server::certificate::SelfSigned;
@@ -24,6 +25,7 @@ use webex_tokend::http::server::limits::Limits;
 use webex_tokend::http::server::listener;
 use webex_tokend::http::server::tls::Renewer;
 use webex_tokend::services::Services;
+use webex_tokend::store::Store;
 
 use crate::support::http;
 use crate::support::manual_clock::ManualClock;
@@ -32,7 +34,8 @@ pub(super) const HTTPS_REDIRECT_URI: &str = "https://tokens.example.com/webex/oa
 pub(super) const HTTP_REDIRECT_URI: &str = "http://localhost:8000/oauth";
 
 pub(super) struct DashboardServer {
-    pub(super) services: Services,
+    pub(super) services: ApiServices,
+    pub(super) store: Arc<dyn Store>,
     pub(super) api: Api,
     pub(super) clock: Arc<ManualClock>,
     /// The origin of the port.
@@ -63,10 +66,10 @@ impl DashboardServer {
         let config = Config::read(&source).unwrap();
         // Installs the crypto provider.
         drop(http());
-        let mut services = Services::build(&config).await.unwrap();
+        let Services { api: mut services, store } = Services::build(&config).await.unwrap();
         let clock = Arc::new(ManualClock::new(services.clock.now()));
         services.clock = clock.clone();
-        let api = services.api(&config);
+        let api = Api::new(services.clone());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!(
             "{}://localhost:{}",
@@ -87,7 +90,7 @@ impl DashboardServer {
         let limits = Arc::new(Limits::default());
         let serving = listener::serve(listener, secure, limits, service, services.tasks.clone());
         services.tasks.spawn("http", serving);
-        Self { services, api, clock, base }
+        Self { services, store, api, clock, base }
     }
 
     pub(super) async fn new_https() -> Self {

@@ -15,7 +15,7 @@ use crate::support::many_grants;
 
 pub(super) async fn keep(server: &DashboardServer, grants: impl IntoIterator<Item = Grant>) {
     for grant in grants {
-        server.services.store.save_consent(grant).await.unwrap();
+        server.store.save_consent(grant).await.unwrap();
     }
 }
 
@@ -149,23 +149,20 @@ async fn forgetting_asks_for_confirmation_and_returns_to_the_list() {
     let id = many_grants::nth_grant(1, server.clock.now()).person.id;
     let asked = browser.get(&format!("/dashboard/forget?id={id}")).await;
     assert!(asked.text.contains("Forget Grace Lovelace?"), "{}", asked.text);
-    assert!(
-        server.services.store.find(id.clone()).await.unwrap().is_some(),
-        "opening the page changes nothing"
-    );
+    assert!(server.store.find(id.clone()).await.unwrap().is_some(), "opening the page changes nothing");
     let csrf = asked.csrf();
     for fields in [vec![("id", id.as_str())], vec![("id", id.as_str()), ("csrf", "wrong")]] {
         assert_eq!(browser.post("/dashboard/forget", &fields).await.status, 403);
         assert_eq!(browser.post("/dashboard/refresh", &fields).await.status, 403);
     }
-    assert!(server.services.store.find(id.clone()).await.unwrap().is_some());
+    assert!(server.store.find(id.clone()).await.unwrap().is_some());
     let fields = [("id", id.as_str()), ("csrf", &csrf), ("back", "https://evil.example/")];
     let gone = browser.post("/dashboard/forget", &fields).await;
     assert_eq!(gone.status, 303);
     let to = gone.header("location").to_owned();
     let home = format!("/webex{}", browser.path("/dashboard"));
     assert!(to.starts_with(&format!("{home}?done=forgotten&who=")), "{to}");
-    assert_eq!(server.services.store.find(id.clone()).await, Ok(None));
+    assert_eq!(server.store.find(id.clone()).await, Ok(None));
     let page = browser.get(to.trim_start_matches("/webex")).await;
     assert!(page.text.contains("forgotten. The tokens are removed."), "{}", page.text);
     assert_eq!(rows(&page.text), [0, 2]);

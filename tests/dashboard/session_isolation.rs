@@ -99,7 +99,7 @@ async fn every_link_on_a_page_is_below_the_sessions_own_path() {
     let server = DashboardServer::new_https().await;
     for n in 0..60 {
         let member = many_grants::nth_grant(n, server.clock.now());
-        server.services.store.save_consent(member).await.unwrap();
+        server.store.save_consent(member).await.unwrap();
     }
     let mut browser = server.sign_in_operator("op").await;
     let home = format!("/webex{}", browser.path("/dashboard"));

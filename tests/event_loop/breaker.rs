@@ -121,7 +121,7 @@ async fn a_retry_after_survives_a_restart() {
     sleep(HOUR).await;
     assert_eq!(services.model().counters().refreshes.renewed, 30);
     assert_eq!(services.cause(), None);
-    assert_eq!(services.store.get_meta(MetaKey::Breaker).await, Ok(Some("closed".to_owned())));
+    assert_eq!(services.context.store.get_meta(MetaKey::Breaker).await, Ok(Some("closed".to_owned())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,14 +185,14 @@ async fn a_consent_shows_that_the_new_client_secret_is_accepted_and_is_not_probe
     sleep(MINUTE).await;
     assert_eq!(services.cause(), Some(Cause::ClientRefused));
     services.stop().await;
-    services.store.forget(services.id(0)).await.unwrap();
+    services.context.store.forget(services.id(0)).await.unwrap();
     services.model().change_client_secret(&secret);
     services.start(false).await;
     let sent = services.attempts();
     services.consent(0).await;
     sleep(MINUTE).await;
     assert_eq!((services.cause(), services.attempts()), (None, sent), "closed without a refresh");
-    assert_eq!(services.store.get_meta(MetaKey::Breaker).await, Ok(Some("closed".to_owned())));
+    assert_eq!(services.context.store.get_meta(MetaKey::Breaker).await, Ok(Some("closed".to_owned())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -202,7 +202,7 @@ async fn the_only_person_can_be_refreshed_after_a_pause_without_the_loop() {
     services.start(false).await;
     sleep(10 * SECOND).await;
     services.kill().await;
-    let text = services.store.get_meta(MetaKey::Breaker).await.unwrap().unwrap();
+    let text = services.context.store.get_meta(MetaKey::Breaker).await.unwrap().unwrap();
     assert!(text.starts_with("open busy "), "{text}");
     let refresher = services.refresher.clone().unwrap();
     let sent = services.attempts();
@@ -214,7 +214,7 @@ async fn the_only_person_can_be_refreshed_after_a_pause_without_the_loop() {
     sleep(11 * SECOND).await;
     let report = refresher.refresh_now(&services.id(0), true).await.unwrap();
     assert_eq!((report.outcome, services.cause()), (RefreshOutcome::Renewed, None), "{}", report.detail);
-    assert_eq!(services.store.get_meta(MetaKey::Breaker).await, Ok(Some("closed".to_owned())));
+    assert_eq!(services.context.store.get_meta(MetaKey::Breaker).await, Ok(Some("closed".to_owned())));
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,7 +236,7 @@ async fn unreadable_or_future_breaker_state_delays_no_refresh() {
     let future = breaker_text("busy", 400 * DAY);
     for text in ["", "nonsense", "open busy w x y z", &future] {
         let mut services = due(3).await;
-        services.store.set_meta(MetaKey::Breaker, text.to_owned()).await.unwrap();
+        services.context.store.set_meta(MetaKey::Breaker, text.to_owned()).await.unwrap();
         services.start(false).await;
         sleep(MINUTE).await;
         assert_eq!(services.model().counters().refreshes.renewed, 3, "{text:?}");
@@ -281,7 +281,7 @@ async fn the_breaker_works_when_its_state_cannot_be_stored() {
     assert!(services.attempts() <= 16, "{}", services.attempts());
     store.recover();
     sleep(HOUR).await;
-    let text = services.store.get_meta(MetaKey::Breaker).await.unwrap().unwrap();
+    let text = services.context.store.get_meta(MetaKey::Breaker).await.unwrap().unwrap();
     assert!(text.starts_with("open busy"), "the state is stored when the store works again: {text}");
 }
 

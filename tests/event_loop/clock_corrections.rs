@@ -92,7 +92,7 @@ async fn a_second_clock_step_is_corrected_at_once() {
     store.recover();
     services.set_back(3).await;
     services.is_corrected(&before, 5).await;
-    assert!(services.store.last_write_at().await.unwrap().unwrap() <= services.now());
+    assert!(services.context.store.last_write_at().await.unwrap().unwrap() <= services.now());
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,8 +141,8 @@ async fn a_stop_during_a_clock_correction_leaves_the_rest_to_the_next_start() {
 async fn a_stop_while_new_settings_are_applied_leaves_them_to_the_next_start() {
     let (mut services, store, _) = services().await;
     services.stop().await;
-    let known = services.store.get_meta(MetaKey::Policy).await;
-    services.policy = Policy { max_age: 5 * DAY, ..POLICY };
+    let known = services.context.store.get_meta(MetaKey::Policy).await;
+    services.context.policy = Policy { max_age: 5 * DAY, ..POLICY };
     store.fail(&META_OPS, StoreError::ReadOnly);
     services.start(false).await;
     let steps = store.asked(&[StoreOp::Revise]);
@@ -154,13 +154,13 @@ async fn a_stop_while_new_settings_are_applied_leaves_them_to_the_next_start() {
     }
     services.stop().await;
     assert_eq!(
-        services.store.get_meta(MetaKey::Policy).await,
+        services.context.store.get_meta(MetaKey::Policy).await,
         known,
         "not all grants are scheduled by the new settings"
     );
     store.recover();
     services.start(false).await;
-    assert_ne!(services.store.get_meta(MetaKey::Policy).await, known);
+    assert_ne!(services.context.store.get_meta(MetaKey::Policy).await, known);
 }
 
 #[tokio::test(start_paused = true)]

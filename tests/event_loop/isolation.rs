@@ -314,7 +314,9 @@ async fn is_renewed_among_hanging_calls(late: Duration, trouble: Option<FaultKin
     let (witness_id, begun) = (services.id(witness), services.now());
     let passed = |services: &TestServices| services.now().since(begun);
     while passed(&services) < 12 * HOUR + MINUTE {
-        if services.store.find(services.id(other)).await.unwrap().is_none() && passed(&services) >= late {
+        if services.context.store.find(services.id(other)).await.unwrap().is_none()
+            && passed(&services) >= late
+        {
             let left = 12 * HOUR + 10 * SECOND - passed(&services);
             services.model().settings_mut().access_lifetime = left;
             services.consent(other).await;

@@ -167,10 +167,10 @@ async fn no_refresh_is_sent_for_a_person_who_consents_or_leaves_while_the_claim_
         } else {
             assert!(refresher.forget(&services.id(1)).await.unwrap());
         }
-        let after = services.store.find(services.id(1)).await.unwrap();
+        let after = services.context.store.find(services.id(1)).await.unwrap();
         assert_eq!(after.is_some(), consents);
         sleep(HOUR / 2).await;
-        assert_eq!(services.store.find(services.id(1)).await.unwrap(), after);
+        assert_eq!(services.context.store.find(services.id(1)).await.unwrap(), after);
         assert!(services.starts(1).is_empty(), "a refresh was sent for a deleted grant");
         assert_eq!(services.grant(0).await.last.outcome, Outcome::Renewed);
     }
@@ -282,14 +282,14 @@ async fn new_settings_take_effect_at_the_next_start() {
     services.consent(0).await;
     sleep(HOUR).await;
     services.stop().await;
-    services.policy = Policy { max_age: 5 * DAY, ..POLICY };
+    services.context.policy = Policy { max_age: 5 * DAY, ..POLICY };
     services.start(false).await;
     sleep(4 * DAY + 20 * HOUR).await;
     assert!(services.starts(0).is_empty());
     sleep(6 * HOUR).await;
     assert_eq!(services.starts(0).len(), 1);
     services.stop().await;
-    services.policy = POLICY;
+    services.context.policy = POLICY;
     services.start(false).await;
     sleep(26 * HOUR).await;
     assert_eq!(services.starts(0).len(), 2);

@@ -64,22 +64,24 @@ async fn a_changed_address_and_name_are_stored_within_about_a_week_and_reported(
     sleep(6 * DAY).await;
     assert_eq!(services.grant(0).await.person, before);
     // Readers have the old name and address cached until the change is published.
-    let (mut mark, mut days) = (services.view.events().position(), 6 * DAY);
+    let (mut mark, mut days) = (services.context.cache.events().position(), 6 * DAY);
     while services.grant(0).await.person == before {
-        assert_eq!(services.view.resolve(&old).await, Ok(ResolvedPerson::One(services.id(0))));
-        assert_eq!(services.view.get(&services.id(0)).await.unwrap().unwrap().person, before);
-        mark = services.view.events().position();
+        assert_eq!(services.context.cache.resolve(&old).await, Ok(ResolvedPerson::One(services.id(0))));
+        assert_eq!(services.context.cache.get(&services.id(0)).await.unwrap().unwrap().person, before);
+        mark = services.context.cache.events().position();
         sleep(2 * SECOND).await;
         days += 2 * SECOND;
     }
     assert!((7 * DAY..=8 * DAY + HOUR).contains(&days), "{days:?}");
     let after = services.grant(0).await.person;
-    assert_eq!(services.view.get(&services.id(0)).await.unwrap().unwrap().person, after);
+    assert_eq!(services.context.cache.get(&services.id(0)).await.unwrap().unwrap().person, after);
     assert_eq!(after.email.unwrap().as_str(), "ada.king@example.com");
     assert_eq!(after.display_name.as_deref(), Some("Ada King"));
     assert_eq!((after.id, after.org_id), (before.id, before.org_id));
-    assert!(services.view.events().changed_since(mark, &services.id(0)));
-    let meant = async |email: &str| services.view.resolve(&PersonQuery::parse(email).unwrap()).await.unwrap();
+    assert!(services.context.cache.events().changed_since(mark, &services.id(0)));
+    let meant = async |email: &str| {
+        services.context.cache.resolve(&PersonQuery::parse(email).unwrap()).await.unwrap()
+    };
     assert_eq!(meant("ada.king@example.com").await, ResolvedPerson::One(services.id(0)));
     assert_eq!(meant(before.email.unwrap().as_str()).await, ResolvedPerson::Unknown);
     let told: Vec<String> = captured_logs()
@@ -99,7 +101,7 @@ async fn an_address_that_a_second_person_gets_is_reported() {
     services.model().settings_mut().people[0].email.clone_from(&shared);
     sleep(9 * DAY).await;
     let both = ResolvedPerson::Ambiguous(vec![services.id(0), services.id(1)]);
-    assert_eq!(services.view.resolve(&PersonQuery::parse(&shared).unwrap()).await, Ok(both));
+    assert_eq!(services.context.cache.resolve(&PersonQuery::parse(&shared).unwrap()).await, Ok(both));
     let warned = |(level, text): &(Level, String)| {
         *level == Level::Warn && text.contains(&shared) && text.contains(services.id(0).as_str())
     };

@@ -130,7 +130,7 @@ async fn readers_see_that_a_queued_claim_was_released() {
     store.script(
         |op, _| if op == StoreOp::GiveBack { StoreFault::DelayCall(5 * SECOND) } else { StoreFault::None },
     );
-    let (view, id) = (services.view.clone(), services.id(1));
+    let (view, id) = (services.context.cache.clone(), services.id(1));
     let reading = async {
         loop {
             view.get(&id).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_queued_claim_is_released_and_claimed_again_before_its_lease_ends() {
     let claims = store.asked(&[StoreOp::ClaimDue]);
     // The machine is suspended for most of a lease.
     services.clock.suspend(150 * SECOND);
-    sleep(CALL + services.policy.sleep).await;
+    sleep(CALL + services.context.policy.sleep).await;
     let line = not_refreshed("its claim would end during the call", &services.grant(1).await);
     assert!(captured_logs().iter().any(|(_, text)| *text == line), "{line}");
     assert!(store.asked(&[StoreOp::ClaimDue]) > claims);

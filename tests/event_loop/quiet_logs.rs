@@ -37,7 +37,7 @@ async fn a_mass_refusal_names_a_few_persons_and_counts_the_others() {
     });
     capture_thread_logs();
     sleep(20 * DAY).await;
-    let needed = services.store.totals().await.unwrap().consent_needed;
+    let needed = services.context.store.totals().await.unwrap().consent_needed;
     assert_eq!(needed, 500, "Webex ends all grants");
     let errors: Vec<String> = captured_logs()
         .into_iter()
@@ -90,7 +90,7 @@ async fn a_refresh_at_the_start_that_takes_long_to_prepare_logs_its_progress() {
 #[tokio::test(start_paused = true)]
 async fn changed_settings_that_take_long_to_apply_log_their_progress() {
     let mut services = slow_store(3000).await;
-    services.policy = Policy { max_age: 2 * DAY, ..POLICY };
+    services.context.policy = Policy { max_age: 2 * DAY, ..POLICY };
     capture_thread_logs();
     services.start(false).await;
     let lines = told("next refreshes follow the changed settings");

@@ -67,8 +67,9 @@ async fn readers_see_changes_made_at_start() {
     services.consent(0).await;
     sleep(HOUR).await;
     let id = services.id(0);
-    let seen =
-        async |services: &TestServices| services.view.get(&id).await.unwrap().unwrap().state(services.now());
+    let seen = async |services: &TestServices| {
+        services.context.cache.get(&id).await.unwrap().unwrap().state(services.now())
+    };
     assert_eq!(seen(&services).await, GrantState::Fresh);
     services.start(true).await;
     assert_eq!(seen(&services).await, GrantState::Due, "not the value that was cached before");

@@ -43,15 +43,16 @@ async fn services(persons: usize) -> (TestServices, Arc<FaultyStore>) {
 async fn a_token_is_shown_to_no_reader_until_it_is_stored() {
     let (mut services, store) = services(1).await;
     let old = services.grant(0).await;
-    assert_eq!(services.view.get(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
+    assert_eq!(services.context.cache.get(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
     store.fail(&[StoreOp::Commit], StoreError::Full);
     services.start(false).await;
     sleep(20 * MINUTE).await;
     assert_eq!(services.model().counters().refreshes.renewed, 1, "Webex has issued a new token");
-    assert_eq!(services.view.get(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
+    assert_eq!(services.context.cache.get(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
     store.recover();
     sleep(MINUTE).await;
-    let (kept, shown) = (services.grant(0).await, services.view.get(&services.id(0)).await.unwrap().unwrap());
+    let (kept, shown) =
+        (services.grant(0).await, services.context.cache.get(&services.id(0)).await.unwrap().unwrap());
     assert_ne!(kept.tokens.access_token, old.tokens.access_token);
     assert_eq!(shown.tokens, kept.tokens);
     assert_eq!(services.starts(0).len(), 1, "and got no second request");
@@ -64,7 +65,8 @@ async fn a_read_during_a_commit_does_not_hide_the_new_token_from_later_readers()
     store
         .script(|op, _| if op == StoreOp::Commit { StoreFault::DelayCall(MINUTE) } else { StoreFault::None });
     services.start(false).await;
-    let shown = || async { services.view.get(&services.id(0)).await.unwrap().unwrap().tokens.clone() };
+    let shown =
+        || async { services.context.cache.get(&services.id(0)).await.unwrap().unwrap().tokens.clone() };
     while services.model().counters().refreshes.renewed == 0 {
         sleep(Duration::from_millis(10)).await;
     }
@@ -132,12 +134,12 @@ async fn storing_a_consent_is_retried() {
 #[tokio::test(start_paused = true)]
 async fn readers_learn_at_once_of_a_record_that_the_loop_cannot_open() {
     let (mut services, store) = services(2).await;
-    let mark = services.view.events().position();
+    let mark = services.context.cache.events().position();
     store.script(|op, _| if op == StoreOp::ClaimDue { StoreFault::Unreadable } else { StoreFault::None });
     services.start(false).await;
     sleep(MINUTE).await;
     for person in 0..2 {
-        assert!(services.view.events().changed_since(mark, &services.id(person)), "person {person}");
+        assert!(services.context.cache.events().changed_since(mark, &services.id(person)), "person {person}");
     }
     assert_eq!(services.model().counters().refreshes.attempts, 0);
 }
@@ -150,7 +152,7 @@ async fn while_the_store_is_unwritable_no_refresh_is_sent_and_old_tokens_are_ser
     services.start(false).await;
     sleep(6 * HOUR).await;
     assert_eq!(services.model().counters().refreshes.attempts, 0);
-    assert_eq!(services.view.get(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
+    assert_eq!(services.context.cache.get(&services.id(0)).await.unwrap().unwrap().tokens, old.tokens);
     store.recover();
     sleep(2 * HOUR).await;
     for person in 0..3 {
@@ -197,7 +199,7 @@ async fn several_refused_commits_pause_refreshes_and_readiness() {
     sleep(10 * HOUR).await;
     assert_eq!(services.model().counters().refreshes.attempts, sent, "no other refresh is sent");
     let unkept = services.refresher.clone().unwrap().pending_commits().clone();
-    let ready = Health::new(services.store.clone(), unkept).ready().await;
+    let ready = Health::new(services.context.store.clone(), unkept).ready().await;
     assert!(matches!(ready, Err(NotReady::Unkept)), "{ready:?}");
 }
 

@@ -98,7 +98,7 @@ async fn a_new_token_is_held_until_it_is_stored_and_shown_only_then() {
         sleep(DAY + 2 * HOUR).await;
         assert_eq!(attempts(&services), 1, "{why:?}: sent once; the others could not be stored either");
         let shown = || async {
-            services.view.get(&services.id(0)).await.unwrap().unwrap().tokens.access_token.clone()
+            services.context.cache.get(&services.id(0)).await.unwrap().unwrap().tokens.access_token.clone()
         };
         assert_eq!(shown().await, old, "{why:?}: a token that is not stored is not shown");
         let before = (store.asked(&CLAIMS), store.asked(&[StoreOp::Commit]));

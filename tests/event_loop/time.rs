@@ -113,7 +113,7 @@ async fn dates_behind_an_abandoned_claim_are_corrected() {
     sleep(DAY - 2 * MINUTE).await;
     let now = services.now();
     let lease = Lease { now, owner: "a claim that came to nothing".to_owned(), end: now + 30 * MINUTE };
-    assert!(services.store.claim_one(services.id(0), lease).await.unwrap().is_some());
+    assert!(services.context.store.claim_one(services.id(0), lease).await.unwrap().is_some());
     services.clock.step(-30 * DAY_MS);
     sleep(2 * HOUR).await;
     let after = services.grant(0).await;
@@ -262,7 +262,7 @@ async fn a_clock_set_back_during_refreshes_loses_no_token() {
     }
     services.stop().await;
     assert!(
-        services.store.last_write_at().await.unwrap().unwrap() <= services.now(),
+        services.context.store.last_write_at().await.unwrap().unwrap() <= services.now(),
         "the store's times are corrected as well"
     );
 }
@@ -299,7 +299,7 @@ async fn a_consent_during_a_clock_correction_keeps_its_dates() {
         let consented = [services.grant(0).await, services.grant(3).await];
         if back > DAY {
             // Whatever was told of it: its dates are the old ones.
-            services.view.invalidate(&services.id(1));
+            services.context.cache.invalidate(&services.id(1));
         }
         sleep(2 * MINUTE).await;
         store.recover();
@@ -327,7 +327,7 @@ async fn a_grant_in_flight_during_a_clock_step_is_corrected_even_if_its_refresh_
     services.model().fault(Fault { person: Some(0), ..down() });
     services.model().settings_mut().latency = Duration::from_secs(55);
     let policy = Policy { sleep: 2 * MINUTE, ..POLICY };
-    services.policy = policy;
+    services.context.policy = policy;
     services.start(false).await;
     sleep(Duration::from_secs(1)).await;
     assert_eq!(services.model().counters().in_flight, 1);
@@ -350,7 +350,7 @@ async fn the_next_probe_of_a_dead_grant_is_moved_back_with_the_clock() {
     services.clock.step(30 * DAY_MS);
     services.model().revoke_person(0);
     sleep(2 * HOUR).await;
-    let dead = services.store.find(id).await.unwrap().unwrap();
+    let dead = services.context.store.find(id).await.unwrap().unwrap();
     assert_eq!(dead.status, GrantStatus::ConsentNeeded);
     services.clock.step(-30 * DAY_MS);
     sleep(5 * MINUTE).await;

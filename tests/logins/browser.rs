@@ -227,7 +227,7 @@ async fn a_waiting_client_learns_that_the_person_is_not_allowed() {
     assert!(matches!(refused, Err(ConsentError::NotAllowed(_))), "{refused:?}");
     let state = state(&services, &login.id).await;
     assert!(failed(&state).contains("ada@example.com may not consent here"), "{state:?}");
-    assert!(services.store.find(services.id(0)).await.unwrap().is_none());
+    assert!(services.context.store.find(services.id(0)).await.unwrap().is_none());
     let login = services.consents.begin_login(None).unwrap();
     accept(&services, &open(&services, &login.url), 1).await.unwrap();
 }

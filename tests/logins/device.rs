@@ -76,7 +76,7 @@ async fn a_device_login_of_a_person_who_is_not_allowed_is_not_stored() {
         assert!(services.model().approve_device(&login.user_code, person));
         let ended = end(&services, &login).await;
         assert_eq!(ended.is_ok(), allowed, "{ended:?}");
-        assert_eq!(services.store.find(services.id(person)).await.unwrap().is_some(), allowed);
+        assert_eq!(services.context.store.find(services.id(person)).await.unwrap().is_some(), allowed);
         let why = ended.err().unwrap_or_default();
         assert!(allowed || why.contains("ada@example.com may not consent here"), "{why}");
     }

@@ -24,7 +24,7 @@ async fn one_log_line_counts_the_grants_that_lack_scopes() {
     for person in 0..2 {
         let mut grant = services.grant(person).await;
         grant.tokens.scope = Some("spark:kms".to_owned());
-        services.store.save_consent(grant).await.unwrap();
+        services.context.store.save_consent(grant).await.unwrap();
     }
     services.consents.tell_missing_scopes().await.unwrap();
     let [line] = &told()[..] else { panic!("{:?}", told()) };

@@ -18,7 +18,6 @@ use webex_sim::RefreshLife;
 use webex_sim::Settings;
 use webex_tokend::clock::Clock as _;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::notices;
 use webex_tokend::notices::Notices;
 use webex_tokend::notices::sink::DeliveryResult;
 use webex_tokend::notices::sink::Sink;
@@ -29,7 +28,6 @@ use webex_tokend::tasks::Tasks;
 use crate::notices::blocking_outbox::BlockingOutbox;
 use crate::notices::world::NoticeHarness;
 use crate::notices::world::TestSink;
-use crate::notices::world::webex;
 use crate::store::fixtures::StoreDir;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
@@ -163,14 +161,8 @@ async fn grants_over(refresh_life: RefreshLife, days: u32) -> Vec<BTreeMap<&'sta
     let store = Arc::new(MemoryStore::new());
     let mut services = TestServices::with_store(store.clone(), settings, POLICY, RATE_LIMITS);
     let sink = TestSink::new("webhook");
-    let parts = notices::Parts {
-        outbox: store.clone(),
-        history: store.clone(),
-        grants: store,
-        webex: webex(&services.clock),
-        clock: services.clock.clone(),
-    };
-    let (harness, tasks) = (Arc::new(Notices::new(parts, vec![sink.clone()])), Tasks::new());
+    let notices = Notices::new(services.context.clone(), store.clone(), store, vec![sink.clone()]);
+    let (harness, tasks) = (Arc::new(notices), Tasks::new());
     harness.start(&tasks);
     services.start(false).await;
     services.consent_all(3).await;

@@ -21,7 +21,6 @@ use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::notices;
 use webex_tokend::notices::Notices;
 use webex_tokend::notices::sink::DeliveryFuture;
 use webex_tokend::notices::sink::DeliveryResult;
@@ -95,15 +94,10 @@ impl PeopleAreTold {
             },
             sent: Mutex::default(),
         });
-        let parts = notices::Parts {
-            outbox: store.clone(),
-            history: store.clone(),
-            grants: store.clone(),
-            webex: services.webex(),
-            clock: services.clock.clone(),
-        };
-        let (notices, tasks) = (Arc::new(Notices::new(parts, vec![sink.clone()])), Tasks::new());
-        notices.start(&tasks);
+        let context = services.context.clone();
+        let notices = Notices::new(context, store.clone(), store.clone(), vec![sink.clone()]);
+        let tasks = Tasks::new();
+        Arc::new(notices).start(&tasks);
         Self { services, store, sink, _tasks: tasks }
     }
 

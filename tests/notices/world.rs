@@ -14,12 +14,12 @@ use webex_tokend::domain::notice::OutboxEntries;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::secret::Secret;
-use webex_tokend::notices;
 use webex_tokend::notices::Notices;
 use webex_tokend::notices::sink::DeliveryFuture;
 use webex_tokend::notices::sink::DeliveryResult;
 use webex_tokend::notices::sink::OutgoingNotice;
 use webex_tokend::notices::sink::Sink;
+use webex_tokend::service_context::ServiceContext;
 use webex_tokend::store::GrantCommands;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
@@ -32,6 +32,7 @@ use webex_tokend::webex::transport::ResponseError;
 use webex_tokend::webex::transport::Transport;
 use webex_tokend::webex::transport::WebexRequest;
 
+use crate::support::virtual_time::POLICY;
 use crate::support::virtual_time::START;
 use crate::support::virtual_time::WallClock;
 
@@ -193,15 +194,10 @@ impl NoticeHarness {
         clock: Arc<WallClock>,
         sinks: &[&Arc<TestSink>],
     ) -> Self {
-        let parts = notices::Parts {
-            outbox: store.clone(),
-            history: memory.clone(),
-            grants,
-            webex: webex(&clock),
-            clock: clock.clone(),
-        };
         let of_trait = sinks.iter().map(|sink| -> Arc<dyn Sink> { (*sink).clone() }).collect();
-        let (notices, tasks) = (Arc::new(Notices::new(parts, of_trait)), Tasks::new());
+        let context = ServiceContext::new(grants, webex(&clock), clock.clone(), POLICY);
+        let notices = Arc::new(Notices::new(context, store.clone(), memory.clone(), of_trait));
+        let tasks = Tasks::new();
         notices.start(&tasks);
         let sinks = sinks.iter().map(|sink| (*sink).clone()).collect();
         Self { store, memory, clock, notices, tasks, sinks }

@@ -20,7 +20,6 @@ use webex_tokend::clock::Clock as _;
 use webex_tokend::domain::grant::GrantStatus;
 use webex_tokend::domain::notice::Notice;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::notices;
 use webex_tokend::notices::HistoryPage;
 use webex_tokend::notices::Notices;
 use webex_tokend::notices::sink::DeliveryResult;
@@ -31,7 +30,6 @@ use webex_tokend::tasks::Tasks;
 
 use crate::notices::simulation::Rng;
 use crate::notices::world::TestSink;
-use crate::notices::world::webex;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
 use crate::support::virtual_time::POLICY;
@@ -67,17 +65,12 @@ impl Years {
     async fn start(&mut self, now: UnixTime) {
         self.services.clock.resume_at(now);
         self.store.reopen(self.services.clock.now());
-        self.services.view.invalidate_all();
-        let parts = notices::Parts {
-            outbox: self.store.clone(),
-            history: self.store.clone(),
-            grants: self.store.clone(),
-            webex: webex(&self.services.clock),
-            clock: self.services.clock.clone(),
-        };
+        self.services.context.cache.invalidate_all();
         let [webhook, command] = self.sinks.clone();
         let sinks: Vec<Arc<dyn Sink>> = vec![webhook, command];
-        Arc::new(Notices::new(parts, sinks)).start(&Tasks::new());
+        let context = self.services.context.clone();
+        let notices = Notices::new(context, self.store.clone(), self.store.clone(), sinks);
+        Arc::new(notices).start(&Tasks::new());
         self.services.start(false).await;
     }
 

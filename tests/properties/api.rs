@@ -9,7 +9,6 @@ use hyper::header;
 use serde_json::Value;
 use tokio::runtime::Runtime;
 use webex_tokend::api_keys::ApiKeys;
-use webex_tokend::consent;
 use webex_tokend::consent::ConsentService;
 use webex_tokend::domain::api_key::ApiKeyRecord;
 use webex_tokend::domain::api_key::Rights;
@@ -19,22 +18,18 @@ use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::secret::Secret;
-use webex_tokend::grant_cache::GrantCache;
 use webex_tokend::health::Health;
-use webex_tokend::http::api;
 use webex_tokend::http::api::Api;
+use webex_tokend::http::api::ApiServices;
 use webex_tokend::http::api::Caller;
-use webex_tokend::notices;
 use webex_tokend::notices::Notices;
-use webex_tokend::refresh;
 use webex_tokend::refresh::RateLimits;
 use webex_tokend::refresh::RefreshService;
+use webex_tokend::service_context::ServiceContext;
 use webex_tokend::store::GrantCommands;
 use webex_tokend::store::GrantQueries;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::seal::Sealer;
-use webex_tokend::tasks::Tasks;
-use webex_tokend::tasks::Wake;
 use webex_tokend::webex::transport::Payload;
 use webex_tokend::webex::transport::RawResponse;
 use webex_tokend::webex::transport::WebexRequest;
@@ -152,48 +147,23 @@ impl InMemoryApi {
         });
         let clock = Arc::new(FixedClock);
         let webex = Arc::new(webex(ScriptedTransport::new(Box::new(script))));
-        let (tasks, view) = (Tasks::new(), Arc::new(GrantCache::new(store.clone())));
-        let consents = Arc::new(ConsentService::new(consent::ConsentServiceParts {
-            webex: webex.clone(),
-            store: store.clone(),
-            sealer: Arc::new(Sealer::new(&[7; 32]).unwrap()),
-            policy: POLICY,
-            clock: clock.clone(),
-            view: view.clone(),
-            wake: Wake::new(),
-        }));
-        let refresher = Arc::new(RefreshService::new(refresh::RefreshServiceParts {
-            webex,
-            store: store.clone(),
-            policy: POLICY,
-            pace: RateLimits { concurrency: 16, per_second: 0.0 },
-            clock: clock.clone(),
-            view: view.clone(),
-            owner: "the seeds".to_owned(),
-            tasks: tasks.clone(),
-        }));
-        let parts = notices::Parts {
-            outbox: store.clone(),
-            history: store.clone(),
-            grants: store.clone(),
-            webex: Arc::new(self::webex(ScriptedTransport::new(Box::new(script)))),
-            clock: clock.clone(),
-        };
-        let notices = Arc::new(Notices::new(parts, Vec::new()));
-        let keys = runtime.block_on(ApiKeys::load(store.clone(), clock.clone())).unwrap();
-        let health = Health::new(store.clone(), refresher.pending_commits().clone());
-        let api = Api::new(api::ApiParts {
-            consents,
-            refresher,
-            view,
-            keys: Arc::new(keys),
+        let context = ServiceContext::new(store.clone(), webex, clock.clone(), POLICY);
+        let sealer = Arc::new(Sealer::new(&[7; 32]).unwrap());
+        let pace = RateLimits { concurrency: 16, per_second: 0.0 };
+        let refresher = RefreshService::new(context.clone(), pace, "the seeds".to_owned());
+        let notices = Notices::new(context.clone(), store.clone(), store.clone(), Vec::new());
+        let api = Api::new(ApiServices {
+            consents: Arc::new(ConsentService::new(context.clone(), sealer)),
+            health: Health::new(store.clone(), refresher.pending_commits().clone()),
+            refresher: Arc::new(refresher),
+            cache: context.cache,
+            keys: Arc::new(runtime.block_on(ApiKeys::load(store.clone(), clock.clone())).unwrap()),
             clock,
             policy: POLICY,
-            health,
-            tasks,
+            tasks: context.tasks,
             redirect_uri: "https://localhost:8000/oauth".to_owned(),
             examine: Arc::new(|| Box::pin(async { vec![] })),
-            notices,
+            notices: Arc::new(notices),
         });
         Self { api, store, grace }
     }

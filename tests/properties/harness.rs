@@ -9,17 +9,15 @@ use std::time::Duration;
 use tokio::runtime::Builder;
 use tokio::runtime::Runtime;
 use webex_tokend::clock::Clock;
-use webex_tokend::consent;
 use webex_tokend::consent::ConsentError;
 use webex_tokend::consent::ConsentService;
 use webex_tokend::consent::Granted;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::grant_cache::GrantCache;
+use webex_tokend::service_context::ServiceContext;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::seal::Sealer;
-use webex_tokend::tasks::Wake;
 use webex_tokend::webex::Integration;
 use webex_tokend::webex::Webex;
 use webex_tokend::webex::transport::RawResponse;
@@ -103,15 +101,9 @@ impl InMemoryConsents {
     pub(super) fn new() -> Self {
         let transport = ScriptedTransport::new(Box::new(|_| None));
         let store = Arc::new(MemoryStore::new());
-        let consents = ConsentService::new(consent::ConsentServiceParts {
-            webex: Arc::new(webex(transport.clone())),
-            store: store.clone(),
-            sealer: Arc::new(Sealer::new(&[7; 32]).unwrap()),
-            policy: POLICY,
-            clock: Arc::new(FixedClock),
-            view: Arc::new(GrantCache::new(store)),
-            wake: Wake::new(),
-        });
+        let context =
+            ServiceContext::new(store, Arc::new(webex(transport.clone())), Arc::new(FixedClock), POLICY);
+        let consents = ConsentService::new(context, Arc::new(Sealer::new(&[7; 32]).unwrap()));
         Self { consents, transport, runtime: runtime() }
     }
 

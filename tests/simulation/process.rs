@@ -3,16 +3,13 @@
 use std::sync::Arc;
 
 use tokio::task::JoinHandle;
-use webex_tokend::consent;
 use webex_tokend::consent::ConsentService;
-use webex_tokend::grant_cache::GrantCache;
-use webex_tokend::refresh;
 use webex_tokend::refresh::EventLoop;
 use webex_tokend::refresh::RefreshService;
+use webex_tokend::service_context::ServiceContext;
 use webex_tokend::store::Store;
 use webex_tokend::store::seal::Sealer;
 use webex_tokend::tasks::Tasks;
-use webex_tokend::tasks::Wake;
 use webex_tokend::webex::Webex;
 
 use crate::simulation::env::SimEnv;
@@ -44,28 +41,13 @@ impl DaemonProcess {
         let transport = ModelTransport { model: env.model.clone(), clock: env.clock.clone() };
         let line = SimTransport { transport, env: env.clone() };
         let webex = Arc::new(Webex::new(integration(&scenario.webex), Arc::new(line), env.clock.clone()));
-        let (tasks, wake, view) = (Tasks::new(), Wake::new(), Arc::new(GrantCache::new(store.clone())));
-        let consents = Arc::new(ConsentService::new(consent::ConsentServiceParts {
-            webex: webex.clone(),
-            store: store.clone(),
-            sealer: Arc::new(Sealer::new(&[1; 32]).unwrap()),
-            policy: scenario.policy,
-            clock: env.clock.clone(),
-            view: view.clone(),
-            wake: wake.clone(),
-        }));
-        let refresher = RefreshService::new(refresh::RefreshServiceParts {
-            webex,
-            store,
-            policy: scenario.policy,
-            pace: scenario.pace,
-            clock: env.clock.clone(),
-            view,
-            owner: format!("start {start}"),
-            tasks: tasks.clone(),
-        });
+        let context = ServiceContext::new(store, webex, env.clock.clone(), scenario.policy);
+        let sealer = Arc::new(Sealer::new(&[1; 32]).unwrap());
+        let consents = Arc::new(ConsentService::new(context.clone(), sealer));
+        let tasks = context.tasks.clone();
+        let refresher = RefreshService::new(context, scenario.pace, format!("start {start}"));
         let refresher = Arc::new(refresher.with_catch_up(scenario.catch_up));
-        let event_loop = EventLoop::new(refresher.clone(), wake, tasks.stopping());
+        let event_loop = EventLoop::new(refresher.clone());
         let process = Self { env: env.clone(), consents, refresher: refresher.clone(), tasks };
         let looping = process.tasks.spawn("event loop", async move {
             // A failure is logged, and the loop runs anyway, as in `daemon`.

@@ -21,7 +21,6 @@ use webex_sim::model::Answer;
 use webex_sim::model::Request;
 use webex_tokend::api_keys::ApiKeys;
 use webex_tokend::clock::Clock;
-use webex_tokend::consent;
 use webex_tokend::consent::ConsentService;
 use webex_tokend::consent::Granted;
 use webex_tokend::domain::allow::AllowList;
@@ -30,21 +29,18 @@ use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::time::UnixTime;
-use webex_tokend::grant_cache::GrantCache;
 use webex_tokend::health::Health;
-use webex_tokend::http::api;
 use webex_tokend::http::api::Api;
-use webex_tokend::notices;
+use webex_tokend::http::api::ApiServices;
 use webex_tokend::notices::Notices;
-use webex_tokend::refresh;
 use webex_tokend::refresh::EventLoop;
 use webex_tokend::refresh::RateLimits;
 use webex_tokend::refresh::RefreshService;
+use webex_tokend::service_context::ServiceContext;
 use webex_tokend::store::Store;
 use webex_tokend::store::memory::MemoryStore;
 use webex_tokend::store::seal::Sealer;
 use webex_tokend::tasks::Tasks;
-use webex_tokend::tasks::Wake;
 use webex_tokend::webex::Integration;
 use webex_tokend::webex::Webex;
 use webex_tokend::webex::transport::Payload;
@@ -190,16 +186,13 @@ fn raw(answer: &Answer) -> RawResponse {
 pub(crate) struct TestServices {
     pub(crate) model: Arc<Mutex<Model>>,
     pub(crate) clock: Arc<WallClock>,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) view: Arc<GrantCache>,
-    pub(crate) policy: Policy,
+    pub(crate) context: ServiceContext,
     pub(crate) pace: RateLimits,
     /// `EVENT_LOOP_CATCH_UP_PER_SECOND`; off unless a test is about it.
     pub(crate) catch_up: f64,
     pub(crate) consents: Arc<ConsentService>,
     pub(crate) refresher: Option<Arc<RefreshService>>,
     running: Option<(JoinHandle<()>, CancellationToken)>,
-    wake: Wake,
     starts: u32,
 }
 
@@ -221,29 +214,17 @@ impl TestServices {
     ) -> Self {
         let model = Arc::new(Mutex::new(Model::new(settings)));
         let clock = Arc::new(WallClock::new(START));
-        let wake = Wake::new();
-        let view = Arc::new(GrantCache::new(store.clone()));
-        let consents = Arc::new(ConsentService::new(consent::ConsentServiceParts {
-            webex: Arc::new(webex(&model, &clock)),
-            store: store.clone(),
-            sealer: Arc::new(Sealer::new(&[1; 32]).unwrap()),
-            policy,
-            clock: clock.clone(),
-            view: view.clone(),
-            wake: wake.clone(),
-        }));
+        let context = ServiceContext::new(store, webex(&model, &clock), clock.clone(), policy);
+        let sealer = Arc::new(Sealer::new(&[1; 32]).unwrap());
         Self {
-            view,
             model,
             clock,
-            store,
-            policy,
+            consents: Arc::new(ConsentService::new(context.clone(), sealer)),
+            context,
             pace,
             catch_up: 0.0,
-            consents,
             refresher: None,
             running: None,
-            wake,
             starts: 0,
         }
     }
@@ -263,38 +244,31 @@ impl TestServices {
         self.refresher = Some(refresher.clone());
         // A failing store does not stop the loop, which tries again.
         let _ = refresher.prepare(refresh_at_start).await;
-        let event_loop = EventLoop::new(refresher, self.wake.clone(), stopping.clone());
+        let event_loop = EventLoop::new(refresher);
         #[expect(clippy::disallowed_methods, reason = "a task of the test")]
         let task = tokio::spawn(event_loop.run());
         self.running = Some((task, stopping));
     }
 
     fn new_refresher(&self, owner: String, tasks: &Tasks) -> Arc<RefreshService> {
-        let refresher = RefreshService::new(refresh::RefreshServiceParts {
-            webex: Arc::new(webex(&self.model, &self.clock)),
-            store: self.store.clone(),
-            policy: self.policy,
-            pace: self.pace,
-            clock: self.clock.clone(),
-            view: self.view.clone(),
-            owner,
-            tasks: tasks.clone(),
-        });
-        Arc::new(refresher.with_catch_up(self.catch_up))
+        // Each start reads the settings again.
+        let webex = webex(&self.model, &self.clock);
+        let context = ServiceContext { webex, tasks: tasks.clone(), ..self.context.clone() };
+        Arc::new(RefreshService::new(context, self.pace, owner).with_catch_up(self.catch_up))
     }
 
     /// The API of these services, for the HTTP server.
     pub(crate) async fn api(&self) -> Api {
         let tasks = Tasks::new();
         let refresher = self.new_refresher("api".to_owned(), &tasks);
-        Api::new(api::ApiParts {
+        Api::new(ApiServices {
             consents: self.consents.clone(),
-            health: Health::new(self.store.clone(), refresher.pending_commits().clone()),
+            health: Health::new(self.context.store.clone(), refresher.pending_commits().clone()),
             refresher,
-            view: self.view.clone(),
+            cache: self.context.cache.clone(),
             keys: Arc::new(ApiKeys::load(Arc::new(MemoryStore::new()), self.clock.clone()).await.unwrap()),
             clock: self.clock.clone(),
-            policy: self.policy,
+            policy: self.context.policy,
             tasks,
             redirect_uri: "http://localhost:8000/oauth".to_owned(),
             examine: Arc::new(|| Box::pin(async { vec![] })),
@@ -305,14 +279,7 @@ impl TestServices {
     /// Notices to no sink, on a store of their own.
     fn notices(&self) -> Arc<Notices> {
         let store = Arc::new(MemoryStore::new());
-        let parts = notices::Parts {
-            outbox: store.clone(),
-            history: store.clone(),
-            grants: store,
-            webex: Arc::new(webex(&self.model, &self.clock)),
-            clock: self.clock.clone(),
-        };
-        Arc::new(Notices::new(parts, Vec::new()))
+        Arc::new(Notices::new(self.context.clone(), store.clone(), store, Vec::new()))
     }
 
     /// Ends the loop as a signal does.
@@ -331,7 +298,7 @@ impl TestServices {
 
     /// A client of this Webex.
     pub(crate) fn webex(&self) -> Arc<Webex> {
-        Arc::new(webex(&self.model, &self.clock))
+        self.context.webex.clone()
     }
 
     pub(crate) fn model(&self) -> MutexGuard<'_, Model> {
@@ -365,7 +332,7 @@ impl TestServices {
     }
 
     pub(crate) async fn grant(&self, person: usize) -> Grant {
-        self.store.find(self.id(person)).await.unwrap().unwrap()
+        self.context.store.find(self.id(person)).await.unwrap().unwrap()
     }
 
     /// When refreshes of one person started, as time since [`START`] by Webex's clock.
@@ -415,9 +382,10 @@ fn json_call(path: &str, body: &str) -> Request {
     }
 }
 
-fn webex(model: &Arc<Mutex<Model>>, clock: &Arc<WallClock>) -> Webex {
+fn webex(model: &Arc<Mutex<Model>>, clock: &Arc<WallClock>) -> Arc<Webex> {
     let transport = ModelTransport { model: model.clone(), clock: clock.clone() };
-    Webex::new(integration(model.lock().unwrap().settings()), Arc::new(transport), clock.clone())
+    let integration = integration(model.lock().unwrap().settings());
+    Arc::new(Webex::new(integration, Arc::new(transport), clock.clone()))
 }
 
 /// The integration that this Webex knows.

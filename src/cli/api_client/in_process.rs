@@ -80,13 +80,14 @@ impl InProcessApi {
             signals::handle(Signal::HUP).map(drop)
         });
         heard.map_err(|e| CallError::Local(format!("cannot handle signals: {e}")))?;
-        let services = runtime.block_on(Services::build(&config)).map_err(|e| match e {
+        let built = runtime.block_on(Services::build(&config)).map_err(|e| match e {
             e if e.is_in_use() => CallError::InUse(socket.to_owned()),
             e => CallError::Local(e.to_string()),
         })?;
-        let (api, tasks) = (services.api(&config), services.tasks.clone());
+        let (tasks, clock) = (built.api.tasks.clone(), built.api.clock.clone());
+        let api = Api::new(built.api);
         if needs == StoreAccess::WithHttpServer {
-            let server = runtime.block_on(HttpServer::open(&config.http, services.clock.clone()));
+            let server = runtime.block_on(HttpServer::open(&config.http, clock));
             let server = server.map_err(|e| CallError::Local(e.to_string()))?;
             let _runtime = runtime.enter();
             server.serve(api.clone(), None, &tasks, Wake::new());

@@ -156,8 +156,8 @@ async fn store(config: &Config) -> Vec<Finding> {
         return vec![to_be];
     }
     match Services::build(config).await {
-        Ok(house) => {
-            let left = refreshes(&api::breaker(house.refresher.pause()), format::now());
+        Ok(services) => {
+            let left = refreshes(&api::breaker(services.api.refresher.pause()), format::now());
             let mut findings = finding(FindingStatus::Ok, format!("{} opens", path.display()));
             findings.extend(Some(left).filter(|left| left.mark != FindingStatus::Ok));
             findings

@@ -100,7 +100,7 @@ impl Api {
         for text in persons {
             let who = PersonQuery::parse(text)
                 .map_err(|why| ApiError::BadRequest(format!("persons: {}: {why}.", printable(text))))?;
-            match self.0.view.resolve(&who).await? {
+            match self.0.cache.resolve(&who).await? {
                 ResolvedPerson::One(id) => ids.push(id),
                 ResolvedPerson::Unknown => return Err(ApiError::UnknownPerson),
                 ResolvedPerson::Ambiguous(persons) => return Err(ApiError::AmbiguousPerson(persons)),

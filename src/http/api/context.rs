@@ -27,14 +27,16 @@ use crate::tasks::Tasks;
 /// Examines settings, files, store and Webex. It takes as long as Webex takes to respond.
 pub type RunDoctor = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Vec<Finding>> + Send>> + Send + Sync>;
 
-/// The services that the API uses.
-pub struct ApiParts {
+/// The services that requests use: those of the daemon without the store and the client for Webex, which `http` does not
+/// import.
+#[derive(Clone)]
+pub struct ApiServices {
     /// Begins and completes consents.
     pub consents: Arc<ConsentService>,
     /// Refreshes on demand.
     pub refresher: Arc<RefreshService>,
     /// Grants, as callers see them.
-    pub view: Arc<GrantCache>,
+    pub cache: Arc<GrantCache>,
     /// API keys.
     pub keys: Arc<ApiKeys>,
     /// The clock.
@@ -55,7 +57,7 @@ pub struct ApiParts {
 
 /// The API. Clones share it, and the dashboard's sessions with it.
 #[derive(Clone)]
-pub struct Api(pub(super) Arc<ApiParts>, pub(super) Arc<ApiState>);
+pub struct Api(pub(super) Arc<ApiServices>, pub(super) Arc<ApiState>);
 
 /// The API's own state, in memory only.
 pub(super) struct ApiState {
@@ -72,14 +74,15 @@ pub(super) struct ApiState {
 impl Api {
     /// Creates the API from these services.
     #[must_use]
-    pub fn new(parts: ApiParts) -> Self {
-        let started_at = parts.clock.now();
-        let sessions = DashboardSessions::new(parts.keys.clone(), parts.clock.clone(), &parts.redirect_uri);
-        let budget = RefreshBudget::new(parts.refresher.pace());
+    pub fn new(services: ApiServices) -> Self {
+        let started_at = services.clock.now();
+        let sessions =
+            DashboardSessions::new(services.keys.clone(), services.clock.clone(), &services.redirect_uri);
+        let budget = RefreshBudget::new(services.refresher.pace());
         let (listeners, certificate) = (SubscriberLimit::default(), OnceLock::new());
         let lists = ListLimit::default();
         let own = ApiState { sessions, listeners, budget, lists, certificate, started_at };
-        Self(Arc::new(parts), Arc::new(own))
+        Self(Arc::new(services), Arc::new(own))
     }
 
     /// Adds the certificate that is served beside the API, so that the status shows it.
@@ -92,7 +95,7 @@ impl Api {
         self
     }
 
-    pub(in crate::http) fn parts(&self) -> &ApiParts {
+    pub(in crate::http) fn services(&self) -> &ApiServices {
         &self.0
     }
 

@@ -92,7 +92,7 @@ impl Api {
         let place = self.subscribers().acquire(holder.name()).ok_or(crowded)?;
         // The subscription begins before the position is read, so a client that loads the list after opening
         // the stream misses nothing.
-        let events = self.0.view.events();
+        let events = self.0.cache.events();
         let (news, revoked) = (events.subscribe(), self.0.keys.revocations());
         let known = since.map_or_else(|| Some(events.position()), |id| events.decode_id(id));
         let (pieces, flow) = mpsc::channel(1);
@@ -199,7 +199,7 @@ impl EventStream {
             Change::Person(person) if self.holder.sees(&person) => person,
             Change::Person(_) => return Ok(None),
         };
-        match self.api.0.view.get_uncached(&person).await {
+        match self.api.0.cache.get_uncached(&person).await {
             Ok(Some(grant)) => Ok(Some(event("person", &self.api.person_view(&grant)))),
             Ok(None) => Ok(Some(event("forgotten", &api_types::Forgotten { person_id: person.to_string() }))),
             Err(why) => {
@@ -235,7 +235,7 @@ impl EventStream {
     }
 
     fn events(&self) -> &Events {
-        self.api.0.view.events()
+        self.api.0.cache.events()
     }
 
     /// The line that a client remembers, and the end of the event.

@@ -127,7 +127,7 @@ impl Api {
 
     /// `None` if the person was forgotten meanwhile.
     async fn find_view(&self, person: &PersonId) -> Result<Option<api_types::PersonView>, ApiError> {
-        let found = self.0.view.get_uncached(person).await?;
+        let found = self.0.cache.get_uncached(person).await?;
         Ok(found.map(|grant| self.person_view(&grant)))
     }
 }

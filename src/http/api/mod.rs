@@ -20,7 +20,7 @@ pub(in crate::http) mod subscribers;
 mod views;
 
 pub use crate::http::api::context::Api;
-pub use crate::http::api::context::ApiParts;
+pub use crate::http::api::context::ApiServices;
 pub use crate::http::api::context::RunDoctor;
 pub use crate::http::api::routes::OPENAPI;
 pub use crate::http::api::routes::PREFIX;

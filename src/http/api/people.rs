@@ -158,7 +158,7 @@ impl Api {
     }
 
     pub(super) async fn grant(&self, person: &PersonId) -> Result<Arc<Grant>, ApiError> {
-        let found = self.0.view.get_uncached(person).await?;
+        let found = self.0.cache.get_uncached(person).await?;
         found.ok_or(ApiError::UnknownPerson)
     }
 
@@ -175,7 +175,7 @@ impl Api {
             only_persons: ask.caller.allowed_persons().cloned(),
             ..ListRequest::first_page(pick, limit + 1, self.0.clock.now())
         };
-        let found = self.0.view.list(page).await?;
+        let found = self.0.cache.list(page).await?;
         Ok(part(found, limit, |(mark, _)| cursor::encode(mark)))
     }
 }

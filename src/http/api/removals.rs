@@ -51,7 +51,7 @@ impl Api {
     ) -> Result<Vec<&'static str>, ApiError> {
         let mut resolved = Vec::new();
         for who in queries {
-            resolved.push(self.0.view.resolve_strictly(who).await?);
+            resolved.push(self.0.cache.resolve_strictly(who).await?);
         }
         let id_of = |found: &ResolvedPerson| match found {
             ResolvedPerson::One(id) => Some(id.clone()),
@@ -63,7 +63,7 @@ impl Api {
         for found in &resolved {
             outcomes.push(match found {
                 ResolvedPerson::One(id) if gone.contains(id) => "forgotten",
-                ResolvedPerson::One(id) if self.0.view.get_uncached(id).await?.is_some() => "kept",
+                ResolvedPerson::One(id) if self.0.cache.get_uncached(id).await?.is_some() => "kept",
                 ResolvedPerson::One(_) | ResolvedPerson::Unknown => "unknown",
                 ResolvedPerson::Ambiguous(_) => "ambiguous",
             });

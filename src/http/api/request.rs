@@ -93,13 +93,13 @@ impl ApiRequest {
 
     /// The person in the path, whether stored or not. A key that is limited to other persons learns nothing.
     pub(super) async fn person(&self, api: &Api) -> Result<PersonId, ApiError> {
-        self.permitted(api.0.view.resolve(&self.who()?).await)
+        self.permitted(api.0.cache.resolve(&self.who()?).await)
     }
 
     /// The same for irreversible actions. An address that several grants share is ambiguous here, even if
     /// only one of these grants is alive.
     pub(super) async fn only_person(&self, api: &Api) -> Result<PersonId, ApiError> {
-        self.permitted(api.0.view.resolve_strictly(&self.who()?).await)
+        self.permitted(api.0.cache.resolve_strictly(&self.who()?).await)
     }
 
     fn who(&self) -> Result<PersonQuery, ApiError> {

@@ -41,7 +41,7 @@ pub(super) async fn status(api: &Api, ask: &ApiRequest) -> Result<Response<Respo
 impl Api {
     /// How many persons there are in each state. `None` while the store cannot say.
     pub(in crate::http) async fn tally(&self) -> Option<api_types::StateTally> {
-        let counted = self.0.view.counts(self.0.clock.now()).await;
+        let counted = self.0.cache.counts(self.0.clock.now()).await;
         let counts =
             counted.inspect_err(|why| log::error!("the store cannot count the stored people: {why}")).ok()?;
         Some(api_types::StateTally {

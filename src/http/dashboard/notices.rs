@@ -58,11 +58,11 @@ impl Dashboard {
         &self,
         session: &DashboardSession,
     ) -> Result<Response<ResponseBody>, ApiError> {
-        let parts = self.api.parts();
-        let now = parts.clock.now();
+        let services = self.api.services();
+        let now = services.clock.now();
         let page = NoticePage { before: None, limit: SHOWN, failed_only: false };
-        let records = parts.notices.list(page).await?;
-        let sinks = parts.notices.sinks().await?;
+        let records = services.notices.list(page).await?;
+        let sinks = services.notices.sinks().await?;
         let page = NoticesPage {
             frame: &self.frame_at(session.home.expose()),
             dress: &self.dress,
@@ -80,7 +80,7 @@ impl Dashboard {
         now: UnixTime,
     ) -> Result<Vec<HistoryRow>, ApiError> {
         let page = HistoryPage { person: Some(person.clone()), before: None, limit: HISTORY };
-        let found = self.api.parts().notices.history().history(page).await?;
+        let found = self.api.services().notices.history().history(page).await?;
         let rows = found.into_iter().map(|(_, entry)| HistoryRow {
             at: RelativeTime::of(entry.at, now),
             what: entry.what,

@@ -42,15 +42,15 @@ pub(super) struct Tile {
 
 impl Dashboard {
     pub(super) async fn overview(&self, home: &str, now: UnixTime) -> Result<Overview, ApiError> {
-        let parts = self.api.parts();
-        let counts = parts.view.counts(now).await?;
-        let pause = parts.refresher.pause();
+        let services = self.api.services();
+        let counts = services.cache.counts(now).await?;
+        let pause = services.refresher.pause();
         let notices = self.api.notice_counts().await;
         let undelivered = attention(None, notices.as_ref()).into_iter().map(|one| one.says).collect();
         Ok(Overview {
-            backlog: parts.refresher.backlog().map(|backlog| backlog.sentence()),
+            backlog: services.refresher.backlog().map(|backlog| backlog.sentence()),
             undelivered,
-            notices: parts.notices.has_sinks().then(|| format!("{home}/notices")),
+            notices: services.notices.has_sinks().then(|| format!("{home}/notices")),
             answer: answer(&counts),
             people: thousands(counts.people),
             is_empty: counts.people == 0,

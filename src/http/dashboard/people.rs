@@ -123,7 +123,7 @@ impl Dashboard {
         session: &DashboardSession,
         query: &str,
     ) -> Result<Response<ResponseBody>, ApiError> {
-        let now = self.api.parts().clock.now();
+        let now = self.api.services().clock.now();
         // Read before the data that the page shows, so that a change meanwhile is sent twice rather than
         // never.
         let since = self.since();
@@ -131,7 +131,7 @@ impl Dashboard {
         let home = session.home.expose();
         let overview = self.overview(home, now).await?;
         let needs = if asked.is_plain() { self.needs(&overview, now).await? } else { Vec::new() };
-        let link = self.api.parts().redirect_uri.strip_suffix("oauth").unwrap_or_default().to_owned();
+        let link = self.api.services().redirect_uri.strip_suffix("oauth").unwrap_or_default().to_owned();
         let page = DashboardHome {
             frame: &self.frame_at(home),
             dress: &self.dress,
@@ -156,7 +156,7 @@ impl Dashboard {
         ] {
             let page =
                 ListRequest::first_page(filter.pick(), u32::try_from(NEEDS).unwrap_or(u32::MAX) + 1, now);
-            let mut found = self.api.parts().view.list(page).await?;
+            let mut found = self.api.services().cache.list(page).await?;
             let tile = overview.tiles.iter().find(|tile| tile.filter == filter);
             let more = tile.filter(|_| found.len() > NEEDS);
             let more = more.map(|tile| (format!("All {} {who}", tile.count), tile.link.clone()));
@@ -212,7 +212,7 @@ impl Dashboard {
             // One more row shows whether the list continues.
             ..ListRequest::first_page(asked.pick.clone(), u32::try_from(ROWS).unwrap_or(u32::MAX) + 1, now)
         };
-        let mut found = self.api.parts().view.list(page).await?;
+        let mut found = self.api.services().cache.list(page).await?;
         let more = found.len() > ROWS;
         found.truncate(ROWS);
         if back {
@@ -225,7 +225,7 @@ impl Dashboard {
     /// A search for a person's whole id finds that person.
     async fn by_id(&self, asked: &ListQuery) -> Result<Option<(ListPosition, Grant)>, ApiError> {
         let Some(id) = PersonId::parse(&asked.typed).ok() else { return Ok(None) };
-        let found = self.api.parts().view.get_uncached(&id).await?;
+        let found = self.api.services().cache.get_uncached(&id).await?;
         let mark = ListPosition { key: SortKey::None, serial: 0 };
         Ok(found.map(|grant| (mark, (*grant).clone())))
     }
@@ -238,7 +238,7 @@ impl Dashboard {
     ) -> Result<Option<FlashMessage>, ApiError> {
         let who = query_string::first(query, "who").and_then(|id| PersonId::parse(&id).ok());
         let (Some(done), Some(id)) = (query_string::first(query, "done"), who) else { return Ok(None) };
-        let found = self.api.parts().view.get_uncached(&id).await?;
+        let found = self.api.services().cache.get_uncached(&id).await?;
         let who = found
             .map(|grant| name_of(&grant.person))
             .or_else(|| self.sessions().forgotten_name(session, &id));
@@ -259,7 +259,7 @@ impl Dashboard {
 
     /// The current position in the event stream.
     fn since(&self) -> String {
-        let events = self.api.parts().view.events();
+        let events = self.api.services().cache.events();
         events.encode_id(events.position())
     }
 }

@@ -65,16 +65,16 @@ impl Dashboard {
         session: &DashboardSession,
         query: &str,
     ) -> Result<Response<ResponseBody>, ApiError> {
-        let parts = self.api.parts();
-        let now = parts.clock.now();
+        let services = self.api.services();
+        let now = services.clock.now();
         let Some((grant, row)) = self.row(query).await? else { return Ok(self.unknown_person(session)) };
-        let missing = grant.missing_scopes(parts.consents.scopes());
+        let missing = grant.missing_scopes(services.consents.scopes());
         let page = PersonPage {
             frame: &self.frame_at(session.home.expose()),
             dress: &self.dress,
             session,
             row,
-            summary: row::summary(&grant, &missing, parts.refresher.pause(), now),
+            summary: row::summary(&grant, &missing, services.refresher.pause(), now),
             access: RelativeTime::of(grant.tokens.expires_at, now),
             is_dead: grant.life_left(now).is_zero(),
             last: (row::outcome_text(grant.last.outcome), RelativeTime::of(grant.last.at, now)),
@@ -101,11 +101,11 @@ impl Dashboard {
     }
 
     async fn row(&self, query: &str) -> Result<Option<(Arc<Grant>, PersonRow)>, ApiError> {
-        let parts = self.api.parts();
+        let services = self.api.services();
         let id = query_string::first(query, "id").and_then(|id| PersonId::parse(&id).ok());
         let Some(id) = id else { return Ok(None) };
-        let found = parts.view.get_uncached(&id).await?;
-        let now = parts.clock.now();
+        let found = services.cache.get_uncached(&id).await?;
+        let now = services.clock.now();
         Ok(found.map(|grant| (grant.clone(), self.row_of(&grant, now))))
     }
 
@@ -121,7 +121,7 @@ impl Dashboard {
             Err(refused) => return refused,
         };
         let Ok(id) = PersonId::parse(form.text("id")) else { return self.unknown_person(session) };
-        let came = match self.api.parts().refresher.refresh_now(&id, true).await {
+        let came = match self.api.services().refresher.refresh_now(&id, true).await {
             Ok(report) => report.outcome.as_str(),
             Err(TokenError::UnknownPerson) => "unknown",
             Err(TokenError::ConsentNeeded(_)) => "consent_needed",
@@ -143,9 +143,9 @@ impl Dashboard {
         };
         let Ok(id) = PersonId::parse(form.text("id")) else { return self.unknown_person(session) };
         // The name is read first, because it is removed with the grant.
-        let found = self.api.parts().view.get_uncached(&id).await;
+        let found = self.api.services().cache.get_uncached(&id).await;
         let named = found.ok().flatten().map(|grant| row::name_of(&grant.person));
-        let (refresher, who) = (self.api.parts().refresher.clone(), id.clone());
+        let (refresher, who) = (self.api.services().refresher.clone(), id.clone());
         let gone = self.api.finish("forget", async move { refresher.forget(&who).await }).await;
         let came = match gone {
             Ok(Ok(true)) => {

@@ -189,7 +189,7 @@ impl PersonRow {
     pub(super) fn of(grant: &Grant, api: &Api, invitation: InvitationText, now: UnixTime) -> Self {
         let person = &grant.person;
         let id = person.id.to_string();
-        let missing = grant.missing_scopes(api.parts().consents.scopes());
+        let missing = grant.missing_scopes(api.services().consents.scopes());
         let (state, mut says) = state(grant, now);
         if !missing.is_empty() && grant.status == GrantStatus::Active {
             let and = if says.is_empty() { "" } else { "; " };

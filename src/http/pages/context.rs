@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::consent::ConsentService;
 use crate::domain::operator::Operator;
-use crate::http::api::context::ApiParts;
+use crate::http::api::context::ApiServices;
 use crate::http::cookies::Cookies;
 use crate::http::pages::consent_log::ConsentLog;
 use crate::http::pages::error;
@@ -35,8 +35,13 @@ pub(in crate::http) struct ConsentPages {
 impl ConsentPages {
     /// Creates the pages below `prefix`, for consents that return to `redirect_uri`. `is_local`: only this
     /// machine can connect.
-    pub(in crate::http) fn new(parts: &ApiParts, redirect_uri: &Url, prefix: &str, is_local: bool) -> Self {
-        let ApiParts { consents, refresher, tasks, .. } = parts;
+    pub(in crate::http) fn new(
+        services: &ApiServices,
+        redirect_uri: &Url,
+        prefix: &str,
+        is_local: bool,
+    ) -> Self {
+        let ApiServices { consents, refresher, tasks, .. } = services;
         let frame = PageFrame::new(prefix, redirect_uri.path(), consents.space_id().is_some())
             .with_accesses(consents.revoke_at());
         let cookies = Cookies { secure: redirect_uri.scheme() == "https" };

@@ -15,10 +15,10 @@ use crate::domain::schedule::Schedule;
 use crate::domain::time::UnixTime;
 use crate::grant_cache::EventPosition;
 use crate::refresh::claim::LEASE;
-use crate::refresh::parts::RefreshServiceParts;
 use crate::refresh::pass::STORE_RETRY;
 use crate::refresh::service::RefreshService;
 use crate::refresh::update_all::update_all;
+use crate::service_context::ServiceContext;
 use crate::store::BatchPosition;
 use crate::store::GrantUpdate;
 use crate::store::StoreError;
@@ -42,14 +42,14 @@ impl PendingCorrections {
     /// The clock was set back by `back`.
     pub(super) fn add(&mut self, refresher: &RefreshService, back: Duration) {
         refresher.set_back().seen += back;
-        self.open.push_back(DateCorrection::new(refresher.parts(), back));
+        self.open.push_back(DateCorrection::new(&refresher.context, back));
         self.retry_at = None;
     }
 
     /// Continues the corrections as far as the store allows. Must be called repeatedly: a grant whose due date stays in the
     /// future would not be refreshed before that date.
     pub(super) async fn go_on(&mut self, refresher: &RefreshService) {
-        let (parts, stopping) = (refresher.parts(), refresher.parts().tasks.stopping());
+        let (context, stopping) = (&refresher.context, refresher.context.tasks.stopping());
         if self.retry_at.is_some_and(|at| Instant::now() < at) {
             return;
         }
@@ -57,7 +57,7 @@ impl PendingCorrections {
         while !stopping.is_cancelled() {
             let later = self.open.iter().skip(1).map(|correction| correction.back).sum();
             let Some(first) = self.open.front_mut() else { return };
-            match first.go_on(parts, later, &stopping).await {
+            match first.go_on(context, later, &stopping).await {
                 Ok(true) => {}
                 Ok(false) => return,
                 Err(why) => {
@@ -83,8 +83,8 @@ pub(super) struct DateCorrection {
 }
 
 impl DateCorrection {
-    pub(super) fn new(parts: &RefreshServiceParts, back: Duration) -> Self {
-        let noticed = (parts.clock.now(), parts.view.events().position());
+    pub(super) fn new(context: &ServiceContext, back: Duration) -> Self {
+        let noticed = (context.clock.now(), context.cache.events().position());
         Self { back, noticed, after: Some(BatchPosition::default()) }
     }
 
@@ -92,12 +92,13 @@ impl DateCorrection {
     /// then, which is corrected afterwards.
     pub(super) async fn go_on(
         &mut self,
-        parts: &RefreshServiceParts,
+        context: &ServiceContext,
         later: Duration,
         stopping: &CancellationToken,
     ) -> Result<bool, StoreError> {
-        let (now, back, policy) = (parts.clock.now() + later, self.back, parts.policy);
-        let ((noticed, published), clock, view) = (self.noticed, parts.clock.clone(), parts.view.clone());
+        let (now, back, policy) = (context.clock.now() + later, self.back, context.policy);
+        let ((noticed, published), clock, view) =
+            (self.noticed, context.clock.clone(), context.cache.clone());
         // Consents that are stored meanwhile have the dates of the new clock, and must not be corrected. A few are corrected
         // wrongly: those stored but not published yet, those of the minute before the change was detected, and those whose
         // publication is no longer remembered. The price is one refresh too many for each.
@@ -108,9 +109,9 @@ impl DateCorrection {
         let corrected: GrantUpdate =
             Arc::new(move |grant| !right(grant) && correct_dates(grant, back, &policy, now));
         let what = "dates follow the clock that was set back";
-        let done = update_all(parts, (what, corrected), &mut self.after, stopping).await?;
+        let done = update_all(context, (what, corrected), &mut self.after, stopping).await?;
         if done {
-            parts.store.clamp_times(now, now + LEASE).await?;
+            context.store.clamp_times(now, now + LEASE).await?;
         }
         Ok(done)
     }

@@ -26,7 +26,7 @@ impl RefreshService {
     /// # Errors
     /// [`StoreError`] if the store fails. Grants that were changed before stay changed.
     pub async fn prepare(&self, refresh_all: bool) -> Result<(), StoreError> {
-        let start = StartOptions { at: self.parts().clock.now(), refresh_all };
+        let start = StartOptions { at: self.context.clock.now(), refresh_all };
         let prepared = self.reconcile(start).await;
         *self.pending_start() = prepared.is_err().then_some(start);
         prepared
@@ -50,29 +50,29 @@ impl RefreshService {
     }
 
     async fn reconcile(&self, start: StartOptions) -> Result<(), StoreError> {
-        let parts = self.parts();
-        let stopping = parts.tasks.stopping();
+        let context = &self.context;
+        let stopping = context.tasks.stopping();
         self.load_breaker().await?;
-        let now = parts.clock.now();
-        if parts.store.last_write_at().await?.is_some_and(|latest| latest > now + SLACK) {
+        let now = context.clock.now();
+        if context.store.last_write_at().await?.is_some_and(|latest| latest > now + SLACK) {
             log::warn!(
                 "the store contains dates in the future, so the clock was or is wrong; they are corrected"
             );
-            DateCorrection::new(parts, Duration::ZERO).go_on(parts, Duration::ZERO, &stopping).await?;
+            DateCorrection::new(context, Duration::ZERO).go_on(context, Duration::ZERO, &stopping).await?;
         }
-        let (policy, known) = (parts.policy, format!("{:?}", parts.policy));
-        if parts.store.get_meta(MetaKey::Policy).await?.as_deref() != Some(&known) {
+        let (policy, known) = (context.policy, format!("{:?}", context.policy));
+        if context.store.get_meta(MetaKey::Policy).await?.as_deref() != Some(&known) {
             let replan: GrantUpdate = Arc::new(move |grant| replan(grant, &policy, now));
             let what = "next refreshes follow the changed settings";
-            if !update_all(parts, (what, replan), &mut Some(BatchPosition::default()), &stopping).await? {
+            if !update_all(context, (what, replan), &mut Some(BatchPosition::default()), &stopping).await? {
                 return Ok(());
             }
-            parts.store.set_meta(MetaKey::Policy, known).await?;
+            context.store.set_meta(MetaKey::Policy, known).await?;
         }
         if start.refresh_all {
             let due: GrantUpdate = Arc::new(move |grant| due(grant, start, now));
             update_all(
-                parts,
+                context,
                 ("every person becomes due", due),
                 &mut Some(BatchPosition::default()),
                 &stopping,
