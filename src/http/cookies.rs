@@ -1,5 +1,5 @@
-//! Cookies of tickets, one for each tab's consent and named after its state, and of sessions of the Space
-//! widget.
+//! The only builder of `Set-Cookie` headers: tickets, one for each tab's consent and named after its state, sessions of the
+//! Space widget, and sessions of the dashboard.
 
 use std::time::Duration;
 
@@ -18,6 +18,12 @@ const MAX_TICKETS: usize = 8;
 /// cause a response several times as long.
 const MAX_DROPPED: usize = 64;
 
+/// The names of tickets begin with this.
+const TICKET: &str = "ticket-";
+
+/// The name of the cookies for the space.
+const SPACE_SESSION: &str = "visit";
+
 /// Sets and reads cookies, depending on whether browsers use TLS.
 #[derive(Clone, Copy, Debug)]
 pub struct Cookies {
@@ -25,17 +31,60 @@ pub struct Cookies {
     pub secure: bool,
 }
 
+/// The requests with which browsers send a cookie.
+#[derive(Clone, Copy)]
+pub(super) enum CookieScope<'a> {
+    /// All requests to this host, also when the browser comes back from Webex's site.
+    Host,
+    /// Requests below this path, so that other ports of the host do not receive the cookie. No link and no form of another
+    /// site carries it.
+    Path(&'a str),
+}
+
 impl Cookies {
-    /// The prefix `__Host-` ties a cookie to this host and to TLS (RFC 6265bis, 4.1.3); browsers refuse it
-    /// over plain HTTP.
-    fn prefix(self) -> &'static str {
-        if self.secure { "__Host-ticket-" } else { "ticket-" }
+    /// The prefix of the names of cookies. It ties them to TLS, and `__Host-` to this host too (RFC 6265bis, 4.1.3), but
+    /// requires the path `/`. Browsers refuse both over plain HTTP.
+    fn prefix(self, scope: CookieScope<'_>) -> &'static str {
+        match scope {
+            _ if !self.secure => "",
+            CookieScope::Host => "__Host-",
+            CookieScope::Path(_) => "__Secure-",
+        }
+    }
+
+    /// A `Set-Cookie` header. Scripts cannot read the cookie. It ends when the browser is closed, or after `keep`; zero removes
+    /// it.
+    pub(super) fn set(
+        self,
+        scope: CookieScope<'_>,
+        name: &str,
+        value: &str,
+        keep: Option<Duration>,
+    ) -> Option<HeaderValue> {
+        let (prefix, secure) = (self.prefix(scope), if self.secure { "; Secure" } else { "" });
+        let age = keep.map(|keep| format!("; Max-Age={}", keep.as_secs())).unwrap_or_default();
+        let (path, same_site) = match scope {
+            CookieScope::Host => ("/", "Lax"),
+            CookieScope::Path(path) => (path, "Strict"),
+        };
+        let text =
+            format!("{prefix}{name}={value}{age}; Path={path}; HttpOnly; SameSite={same_site}{secure}");
+        let mut header = HeaderValue::from_str(&text).ok()?;
+        header.set_sensitive(true);
+        Some(header)
+    }
+
+    /// The values of all cookies with this name that were set for a path. Other ports of the host may have set some, too.
+    pub(super) fn values<'a>(self, headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let prefix = self.prefix(CookieScope::Path(""));
+        let is_ours = move |full: &str| full.strip_prefix(prefix) == Some(name);
+        pairs(headers).filter(move |(full, _)| is_ours(full)).map(|(_, value)| value)
     }
 
     /// The sealed ticket with this name.
     #[must_use]
     pub fn find<'a>(self, headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-        self.all(headers).find(|(other, _)| *other == name).map(|(_, sealed)| sealed)
+        self.tickets(headers).find(|(other, _)| *other == name).map(|(_, sealed)| sealed)
     }
 
     /// The `Set-Cookie` headers that store a new ticket, and remove the oldest ones beyond the limit.
@@ -47,78 +96,54 @@ impl Cookies {
         sealed: &str,
         keep: Duration,
     ) -> Vec<HeaderValue> {
-        let begun =
-            format!("{}{name}={sealed}; Max-Age={}{}", self.prefix(), keep.as_secs(), self.attributes());
+        let begun = self.ticket(name, sealed, keep);
         // Browsers send the older ones first (RFC 6265, 5.4).
-        let others = || self.all(headers).map(|(old, _)| old).filter(|old| *old != name);
+        let others = || self.tickets(headers).map(|(old, _)| old).filter(|old| *old != name);
         let surplus = (others().count() + 1).saturating_sub(MAX_TICKETS);
-        let dropped = others().take(surplus.min(MAX_DROPPED)).filter_map(|old| self.clear(old));
-        HeaderValue::from_str(&begun).ok().into_iter().chain(dropped).collect()
+        let dropped = others().take(surplus.min(MAX_DROPPED));
+        begun.into_iter().chain(dropped.filter_map(|old| self.ticket(old, "", Duration::ZERO))).collect()
     }
 
     /// The `Set-Cookie` headers that remove all tickets, including those of completed consents, which a
     /// reload would show again.
-    pub(super) fn clear_tickets(self, headers: &HeaderMap) -> Vec<HeaderValue> {
-        self.all(headers).take(MAX_DROPPED).filter_map(|(name, _)| self.clear(name)).collect()
+    pub(super) fn clear_tickets(self, headers: &HeaderMap) -> impl Iterator<Item = HeaderValue> {
+        let names = self.tickets(headers).take(MAX_DROPPED).map(|(name, _)| name);
+        names.filter_map(move |name| self.ticket(name, "", Duration::ZERO))
     }
 
-    /// The `Set-Cookie` header that removes a ticket.
-    fn clear(self, name: &str) -> Option<HeaderValue> {
-        HeaderValue::from_str(&format!("{}{name}=; Max-Age=0{}", self.prefix(), self.attributes())).ok()
+    fn ticket(self, name: &str, sealed: &str, keep: Duration) -> Option<HeaderValue> {
+        self.set(CookieScope::Host, &format!("{TICKET}{name}"), sealed, Some(keep))
     }
 
-    /// The name of the cookie for the space. `__Host-` would require the path `/`.
-    fn space_session_name(self) -> &'static str {
-        if self.secure { "__Secure-visit" } else { "visit" }
+    fn tickets(self, headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+        let own = move |name| str::strip_prefix(name, self.prefix(CookieScope::Host))?.strip_prefix(TICKET);
+        pairs(headers).filter_map(move |(name, sealed)| Some((own(name)?, sealed)))
     }
 
-    /// Lets the browser open the space at `path`.
-    pub(super) fn set_space_session<B>(
-        self,
-        response: &mut Response<B>,
-        invitation: &SpaceCookie,
-        path: &str,
-    ) {
-        let cookie = self.space_session_cookie(&invitation.sealed, invitation.keep, path);
-        response.headers_mut().extend(cookie.map(|cookie| (header::SET_COOKIE, cookie)));
+    /// The `Set-Cookie` header that lets the browser open the space at `path`.
+    pub(super) fn set_space_session(self, invitation: &SpaceCookie, path: &str) -> Option<HeaderValue> {
+        self.set(CookieScope::Path(path), SPACE_SESSION, &invitation.sealed, Some(invitation.keep))
     }
 
     /// The `Set-Cookie` header that removes the cookie for the space at `path`.
     pub(super) fn clear_space_session(self, path: &str) -> Option<HeaderValue> {
-        self.space_session_cookie("", Duration::ZERO, path)
+        self.set(CookieScope::Path(path), SPACE_SESSION, "", Some(Duration::ZERO))
     }
 
-    /// Browsers send it to this path only, so other ports of the host do not receive it. Strict: no link on
-    /// another site carries it.
-    fn space_session_cookie(self, sealed: &str, keep: Duration, path: &str) -> Option<HeaderValue> {
-        let (name, keep, secure) =
-            (self.space_session_name(), keep.as_secs(), if self.secure { "; Secure" } else { "" });
-        let text = format!("{name}={sealed}; Max-Age={keep}; Path={path}; HttpOnly; SameSite=Strict{secure}");
-        HeaderValue::from_str(&text).ok()
-    }
-
-    /// The sealed cookies for the space. Other ports of the host may have set some, too.
+    /// The sealed cookies for the space.
     pub(super) fn space_sessions(self, headers: &HeaderMap) -> impl Iterator<Item = &str> {
-        pairs(headers).filter(move |(name, _)| *name == self.space_session_name()).map(|(_, sealed)| sealed)
+        self.values(headers, SPACE_SESSION)
     }
+}
 
-    fn attributes(self) -> &'static str {
-        // Lax, not Strict, because the browser comes back from Webex's site.
-        if self.secure {
-            "; Path=/; HttpOnly; SameSite=Lax; Secure"
-        } else {
-            "; Path=/; HttpOnly; SameSite=Lax"
-        }
-    }
-
-    fn all(self, headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
-        pairs(headers).filter_map(move |(name, sealed)| Some((name.strip_prefix(self.prefix())?, sealed)))
-    }
+/// Adds `Set-Cookie` headers to a response.
+pub(super) fn add_cookies<B>(response: &mut Response<B>, cookies: impl IntoIterator<Item = HeaderValue>) {
+    response.headers_mut().extend(cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)));
 }
 
 /// Names and values of all cookies, as received. Other programs on the host set cookies as well, with any
 /// bytes. A pair that is not text is skipped, and the others are returned.
-pub(super) fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
+fn pairs(headers: &HeaderMap) -> impl Iterator<Item = (&str, &str)> {
     let values = headers.get_all(header::COOKIE).into_iter().map(HeaderValue::as_bytes);
     let pairs = values.flat_map(|value| value.split(|byte| *byte == b';'));
     pairs.filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='))

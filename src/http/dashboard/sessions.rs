@@ -24,11 +24,15 @@ use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 use crate::http::caller::Caller;
-use crate::http::cookies;
+use crate::http::cookies::CookieScope;
+use crate::http::cookies::Cookies;
 use crate::http::dashboard::login_links::Hash;
 use crate::http::dashboard::login_links::LoginLinks;
 use crate::http::dashboard::login_links::random_token;
 use crate::http::dashboard::login_links::sha256;
+
+/// The name of their cookies.
+const COOKIE: &str = "dashboard";
 
 /// Maximum number of sessions. One more ends the least recently used.
 const MAX_SESSIONS: usize = 256;
@@ -45,7 +49,7 @@ pub(in crate::http) struct DashboardSessions {
     keys: Arc<ApiKeys>,
     clock: Arc<dyn Clock>,
     /// Whether browsers use https.
-    secure: bool,
+    cookies: Cookies,
     /// The dashboard's path as browsers see it, above the paths of all sessions.
     home: String,
     table: Mutex<HashMap<Hash, SessionRecord>>,
@@ -110,7 +114,7 @@ impl DashboardSessions {
         Self {
             keys,
             clock,
-            secure: redirect_uri.starts_with("https:"),
+            cookies: Cookies { secure: redirect_uri.starts_with("https:") },
             home: format!("{}/dashboard", path.strip_suffix("/oauth").unwrap_or_default()),
             table: Mutex::default(),
             links: LoginLinks::default(),
@@ -152,7 +156,7 @@ impl DashboardSessions {
     pub(in crate::http) fn begin(&self, caller: Caller) -> Option<NewSession> {
         let (id, part, csrf, now) = (random_token()?, random_token()?, random_token()?, self.clock.now());
         let home = Secret::new(format!("{}/{}", self.home, part.expose()));
-        let cookie = self.cookie(id.expose(), &home, "")?;
+        let cookie = self.cookie(id.expose(), &home, None)?;
         let mut table = self.table();
         if table.len() >= MAX_SESSIONS {
             table.retain(|_, kept| kept.is_live(now));
@@ -195,7 +199,7 @@ impl DashboardSessions {
     /// Ends a session. Returns the `Set-Cookie` header that removes its cookie.
     pub(in crate::http) fn end(&self, session: &DashboardSession) -> Option<HeaderValue> {
         self.table().remove(&session.id);
-        self.cookie("", &session.home, "; Max-Age=0")
+        self.cookie("", &session.home, Some(Duration::ZERO))
     }
 
     /// Ends every session of the same key, or every session that began by a link from the control socket.
@@ -204,7 +208,7 @@ impl DashboardSessions {
         let mut table = self.table();
         let before = table.len();
         table.retain(|_, kept| !is_same(&kept.caller, &session.caller));
-        (before - table.len(), self.cookie("", &session.home, "; Max-Age=0"))
+        (before - table.len(), self.cookie("", &session.home, Some(Duration::ZERO)))
     }
 
     fn lookup(
@@ -213,9 +217,9 @@ impl DashboardSessions {
         part: &str,
         note: fn(&mut SessionRecord, UnixTime),
     ) -> Option<DashboardSession> {
-        let (now, path, name) = (self.clock.now(), sha256(part), self.cookie_name());
+        let (now, path) = (self.clock.now(), sha256(part));
         // Other ports of this host may set a cookie of the same name, so all of them are tried.
-        let ids = cookies::pairs(headers).filter(|(other, _)| *other == name).map(|(_, id)| sha256(id));
+        let ids = self.cookies.values(headers, COOKIE).map(sha256);
         let mut table = self.table();
         for id in ids {
             let Some(kept) = self.live_record(&mut table, id, now) else { continue };
@@ -260,22 +264,9 @@ impl DashboardSessions {
         self.table.lock()
     }
 
-    /// The prefix `__Secure-` ties a cookie to TLS; browsers refuse it over plain HTTP. `__Host-` would
-    /// require the path `/`.
-    fn cookie_name(&self) -> &'static str {
-        if self.secure { "__Secure-dashboard" } else { "dashboard" }
-    }
-
-    /// The `Set-Cookie` header for the pages of one session. Browsers send the cookie to this path only, so
-    /// other ports do not receive it. Without `Max-Age`, it ends when the browser is closed. Strict: no link
-    /// or form of another site carries it. A link from a terminal has no site, and needs no cookie.
-    fn cookie(&self, id: &str, home: &Secret, age: &str) -> Option<HeaderValue> {
-        let (name, path) = (self.cookie_name(), home.expose());
-        let secure = if self.secure { "; Secure" } else { "" };
-        let text = format!("{name}={id}{age}; Path={path}; HttpOnly; SameSite=Strict{secure}");
-        let mut cookie = HeaderValue::from_str(&text).ok()?;
-        cookie.set_sensitive(true);
-        Some(cookie)
+    /// The `Set-Cookie` header for the pages of one session. A link from a terminal has no site, and needs no cookie.
+    fn cookie(&self, id: &str, home: &Secret, keep: Option<Duration>) -> Option<HeaderValue> {
+        self.cookies.set(CookieScope::Path(home.expose()), COOKIE, id, keep)
     }
 }
 

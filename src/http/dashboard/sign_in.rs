@@ -5,7 +5,6 @@ use hyper::Request;
 use hyper::Response;
 use hyper::StatusCode;
 use hyper::body::Incoming;
-use hyper::header;
 use hyper::header::HeaderValue;
 
 use crate::domain::api_key::Right;
@@ -13,6 +12,7 @@ use crate::domain::secret::Secret;
 use crate::http::api_error::ApiError;
 use crate::http::auth::ApiKeyAuth;
 use crate::http::caller::Caller;
+use crate::http::cookies::add_cookies;
 use crate::http::dashboard::assets::AssetUrls;
 use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::login_links::Redeem;
@@ -180,8 +180,6 @@ impl Dashboard {
 }
 
 fn with_cookie(mut response: Response<ResponseBody>, cookie: Option<HeaderValue>) -> Response<ResponseBody> {
-    if let Some(cookie) = cookie {
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
+    add_cookies(&mut response, cookie);
     response
 }

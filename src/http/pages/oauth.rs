@@ -14,6 +14,7 @@ use crate::domain::code_exchange::ClientNetwork;
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
 use crate::http::client_network::network;
+use crate::http::cookies::add_cookies;
 use crate::http::csp;
 use crate::http::pages::callback::Callback;
 use crate::http::pages::consent_errors;
@@ -67,9 +68,8 @@ impl ConsentPages {
             Err(error) => return consent_errors::consent_problem(&self.frame, error),
         };
         let mut response = response::redirect(&begun.url);
-        for cookie in self.cookies.set_ticket(headers, &begun.name, &begun.sealed, begun.keep) {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
+        let cookies = self.cookies.set_ticket(headers, &begun.name, &begun.sealed, begun.keep);
+        add_cookies(&mut response, cookies);
         response
     }
 
@@ -114,7 +114,7 @@ impl ConsentPages {
                 let space = invitation.as_ref().and_then(|it| self.space_at(it.part.expose()));
                 let mut response = self.granted(&granted, space.as_deref());
                 if let (Some(invitation), Some(space)) = (invitation, space) {
-                    self.cookies.set_space_session(&mut response, &invitation, &space);
+                    add_cookies(&mut response, self.cookies.set_space_session(&invitation, &space));
                 }
                 response
             }

@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use crate::consent::ConsentService;
 use crate::consent::SpaceWidget;
 use crate::domain::person::PersonId;
+use crate::http::cookies::add_cookies;
 use crate::http::csp;
 use crate::http::pages::consent_errors;
 use crate::http::pages::context::ConsentPages;
@@ -75,11 +76,8 @@ impl ConsentPages {
             return response::problem(&self.frame, StatusCode::FORBIDDEN, &error::NO_VISIT);
         }
         let mut response = response::problem(&self.frame, StatusCode::OK, &error::LEFT);
-        for cookie in
-            self.cookies.clear_space_session(&here).into_iter().chain(self.cookies.clear_tickets(headers))
-        {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
+        add_cookies(&mut response, self.cookies.clear_space_session(&here));
+        add_cookies(&mut response, self.cookies.clear_tickets(headers));
         response
     }
 
