@@ -55,6 +55,7 @@ fn every_kind_of_wrong_setting_is_reported_at_once_and_nothing_is_opened() {
         ("EVENT_LOOP_FLOOR_SECONDS", "1.5"),
         ("EVENT_LOOP_CONCURRENCY", "0"),
         ("EVENT_LOOP_MAX_PER_SECOND", "NaN"),
+        ("EVENT_LOOP_CATCH_UP_PER_SECOND", "-1"),
         ("WEBEX_API_BASE_URL", "http://webexapis.com/v1"),
         ("WEBEX_CA_FILE", "/nowhere/roots.pem"),
         ("TOKEND_STORE_URL", "mysql:tokend"),

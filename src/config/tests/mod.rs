@@ -85,6 +85,7 @@ fn every_setting_is_read() {
         ("EVENT_LOOP_FLOOR_SECONDS", "0"),
         ("EVENT_LOOP_CONCURRENCY", "64"),
         ("EVENT_LOOP_MAX_PER_SECOND", "0"),
+        ("EVENT_LOOP_CATCH_UP_PER_SECOND", "300.5"),
     ]);
     assert_eq!(addresses(&config), ["127.0.0.1:8443", "[::1]:8443"]);
     assert_eq!(config.user_agent, "ada's agent");
@@ -92,6 +93,7 @@ fn every_setting_is_read() {
     assert_eq!(config.policy.max_age, Duration::from_millis(8640));
     assert_eq!((config.policy.noop_window, config.policy.floor), (Duration::ZERO, Duration::ZERO));
     assert_eq!(config.pace, RateLimits { concurrency: 64, per_second: 0.0 });
+    assert!((config.catch_up_per_second - 300.5).abs() < f64::EPSILON);
 }
 
 #[test]
@@ -145,6 +147,7 @@ fn all_errors_are_reported_at_once_with_what_was_found_and_expected() {
         ("EVENT_LOOP_FLOOR_SECONDS", "x"),
         ("EVENT_LOOP_CONCURRENCY", "0"),
         ("EVENT_LOOP_MAX_PER_SECOND", "x"),
+        ("EVENT_LOOP_CATCH_UP_PER_SECOND", "x"),
         ("WEBEX_API_BASE_URL", "webexapis.com"),
         ("WEBEX_CA_FILE", "/nowhere/ca.pem"),
         ("TOKEND_STORE_URL", "mysql:x"),
