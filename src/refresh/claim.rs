@@ -3,6 +3,8 @@
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use tokio::time::timeout;
+
 use crate::domain::breaker::DueSummary;
 use crate::domain::breaker::Role;
 use crate::domain::grant::GrantStatus;
@@ -24,6 +26,9 @@ use crate::store::StoreError;
 /// Lease of a claim: enough for the wait for the start, the whole call and the commit.
 pub(super) const LEASE: Duration = Duration::from_secs(180);
 
+/// A refresh waits at most this long for the number of living grants.
+const COUNT_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Grants to look through for one that is not claimed.
 const PROBE_CANDIDATES: u32 = 50;
 
@@ -36,8 +41,8 @@ pub(super) struct ClaimedGrant {
     pub(super) role: Role,
     /// Whether a reader or an operator waits for it.
     pub(super) on_demand: bool,
-    /// Whether there was no other living grant. Read before the refresh is sent, so that responses are recorded in the order
-    /// in which they arrive.
+    /// Whether there was no other living grant. Known for a probe only; otherwise it matters after some failures only, and is
+    /// read then.
     pub(super) only_person: bool,
     /// By how much its dates had been corrected when it was claimed, at least.
     pub(super) corrected: Duration,
@@ -53,8 +58,8 @@ impl RefreshService {
         limit: usize,
         probe: bool,
     ) -> Result<(Vec<ClaimedGrant>, Vec<PersonId>), StoreError> {
-        // Before the lease begins, which a slow store must not use up.
-        let only_person = self.is_the_only_person().await;
+        let role = if probe { Role::Probe } else { Role::Ordinary };
+        let only_person = self.is_the_only_person_of_a_probe(role).await;
         let now = self.context.clock.now();
         let order = if probe { ClaimOrder::Healthiest } else { self.next_claim_order() };
         let lease = self.lease(now);
@@ -64,7 +69,6 @@ impl RefreshService {
         // The semaphore is never closed.
         let _claiming = self.claiming.acquire().await;
         let claims = self.context.store.claim_due(ask).await?;
-        let role = if probe { Role::Probe } else { Role::Ordinary };
         let take = |claim: Claim| {
             let busy = self.busy.begin(&claim.grant.person.id);
             ClaimedGrant { claim, lease_end, busy, role, on_demand: false, only_person, corrected, published }
@@ -72,10 +76,18 @@ impl RefreshService {
         Ok((claims.claims.into_iter().map(take).collect(), claims.unreadable))
     }
 
-    /// Whether there is at most one living grant; false if the store cannot be read.
-    async fn is_the_only_person(&self) -> bool {
-        let totals = self.context.store.totals().await;
-        totals.is_ok_and(|totals| totals.people.saturating_sub(totals.consent_needed) <= 1)
+    /// Whether there is at most one living grant; false if the store cannot be read, or not soon.
+    pub(super) async fn is_the_only_person(&self) -> bool {
+        let totals = timeout(COUNT_TIMEOUT, self.context.store.totals()).await;
+        let totals = totals.ok().and_then(Result::ok);
+        totals.is_some_and(|totals| totals.people.saturating_sub(totals.consent_needed) <= 1)
+    }
+
+    /// As [`RefreshService::is_the_only_person`] for a probe, otherwise false. It is read before the lease begins, so that a
+    /// slow store does not use that up, and not after the response, so that responses are recorded in the order in which they
+    /// arrive.
+    async fn is_the_only_person_of_a_probe(&self, role: Role) -> bool {
+        role == Role::Probe && self.is_the_only_person().await
     }
 
     /// Three orders in turn: by the least life left alone, a few grants whose calls hang would starve all others.
@@ -133,7 +145,7 @@ impl RefreshService {
         busy: InFlightGuard,
         role: Role,
     ) -> Result<Option<ClaimedGrant>, StoreError> {
-        let only_person = self.is_the_only_person().await;
+        let only_person = self.is_the_only_person_of_a_probe(role).await;
         let (lease, corrected) = (self.lease(self.context.clock.now()), self.set_back().corrected);
         let (lease_end, published) = (lease.end, self.context.cache.events().position());
         if let Some(claim) = self.context.store.claim_one(busy.person().clone(), lease).await? {

@@ -6,6 +6,8 @@ use log::Level;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
+use crate::domain::breaker::SentRefresh;
+use crate::domain::breaker::Transition;
 use crate::domain::grant::GrantStatus;
 use crate::domain::notice::facts::after_refresh;
 use crate::domain::verdict::Outcome;
@@ -53,6 +55,24 @@ impl RefreshService {
         self.send(taken, place).await
     }
 
+    /// Records a response in the breaker. How many living grants there are is read only if the decision depends on it, which it
+    /// does after some failures: a success costs nothing.
+    async fn record(
+        &self,
+        verdict: Verdict,
+        sent: &SentRefresh,
+        retry_after: Option<Duration>,
+    ) -> (Verdict, Option<Transition>) {
+        let now = self.context.clock.now();
+        let (verdict, turn) = self.breaker().record(verdict, sent, retry_after, now);
+        let undecided = self.breaker().depends_on_only_person(&verdict, sent);
+        if undecided && self.is_the_only_person().await {
+            let turn = self.breaker().record_only_person(&verdict, sent, retry_after, now);
+            return (verdict, turn);
+        }
+        (verdict, turn)
+    }
+
     /// Why a claimed grant is not refreshed after all: what has changed while it waited for its turn.
     fn reason_to_skip(&self, taken: &ClaimedGrant) -> Option<&'static str> {
         // The lease may have been used up by a slow store, a suspended machine, or a clock that was set ahead.
@@ -79,13 +99,9 @@ impl RefreshService {
         let evidence = evidence(&verdict, reply.retry_after, asked_at.elapsed());
         let now = self.context.clock.now();
         self.correct_dates(&mut claim.grant, &mut corrected);
-        let (verdict, turn, repeated) = {
-            let mut breaker = self.breaker();
-            let sent = sent_refresh(&claim.grant, (role, on_demand, only_person), now);
-            let (verdict, turn) = breaker.record(verdict, &sent, reply.retry_after, now);
-            let repeated = breaker.cause().is_some_and(|cause| cause.explains(verdict.outcome()));
-            (verdict, turn, repeated)
-        };
+        let sent = sent_refresh(&claim.grant, (role, on_demand, only_person), now);
+        let (verdict, turn) = self.record(verdict, &sent, reply.retry_after).await;
+        let repeated = self.breaker().cause().is_some_and(|cause| cause.explains(verdict.outcome()));
         self.pace_answered(evidence, urgent);
         // Not sooner: the next call must find the breaker as this response leaves it.
         drop(place);

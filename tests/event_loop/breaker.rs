@@ -22,6 +22,7 @@ use crate::support::capture_thread_logs;
 use crate::support::captured_logs;
 use crate::support::faulty_store::FaultyStore;
 use crate::support::faulty_store::META_OPS;
+use crate::support::faulty_store::StoreFault;
 use crate::support::intercept_store::StoreOp;
 use crate::support::time::DAY;
 use crate::support::time::HOUR;
@@ -215,6 +216,40 @@ async fn the_only_person_can_be_refreshed_after_a_pause_without_the_loop() {
     let report = refresher.refresh_now(&services.id(0), true).await.unwrap();
     assert_eq!((report.outcome, services.cause()), (RefreshOutcome::Renewed, None), "{}", report.detail);
     assert_eq!(services.context.store.get_meta(MetaKey::Breaker).await, Ok(Some("closed".to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn persons_are_counted_only_after_a_401_or_429() {
+    let store = FaultyStore::new();
+    let mut services = TestServices::with_store(store.clone(), settings(30), POLICY, RATE_LIMITS);
+    services.consent_all(30).await;
+    services.start(false).await;
+    sleep(3 * DAY).await;
+    let refresher = services.refresher.clone().unwrap();
+    refresher.refresh_now(&services.id(0), true).await.unwrap();
+    services.model().fault(Fault { times: Some(3), ..fault(Some(0), down()) });
+    sleep(2 * DAY).await;
+    assert!(services.model().counters().refreshes.renewed > 100);
+    assert_eq!(store.asked(&[StoreOp::Census]), 0);
+    services.model().fault(Fault { times: Some(1), ..fault(Some(0), wait("60")) });
+    sleep(2 * DAY).await;
+    assert_eq!((store.asked(&[StoreOp::Census]), services.cause()), (1, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_count_of_persons_that_hangs_delays_a_result_by_seconds() {
+    let store = FaultyStore::new();
+    let mut services = TestServices::with_store(store.clone(), settings(1), POLICY, RATE_LIMITS);
+    services.consent_all(1).await;
+    sleep(2 * DAY).await;
+    store.script(|op, _| match op {
+        StoreOp::Census => StoreFault::DelayReply(HOUR),
+        _ => StoreFault::None,
+    });
+    services.model().fault(Fault { times: Some(1), ..fault(None, wait("60")) });
+    services.start(false).await;
+    sleep(10 * SECOND).await;
+    assert_eq!((services.grant(0).await.last.outcome, services.cause()), (Outcome::Busy, None));
 }
 
 #[tokio::test(start_paused = true)]

@@ -68,6 +68,11 @@ pub enum Transition {
     MassRefusalEnded,
 }
 
+/// The end of a wait that Webex requested.
+fn wait_end(retry_after: Option<Duration>, now: UnixTime) -> UnixTime {
+    now + retry_after.unwrap_or(DEFAULT_WAIT).clamp(Duration::from_secs(1), RETRY_AFTER_CAP)
+}
+
 /// The circuit breaker; see the module.
 #[derive(Clone, Debug, Default)]
 pub struct Breaker {
@@ -224,16 +229,41 @@ impl Breaker {
             Verdict::ConsentNeeded(_) | Verdict::Refused(_) => self.refused(sent, now),
             Verdict::Locked(_) => self.inconclusive(sent.role, now),
             Verdict::ClientRefused(_) => self.failed(Cause::ClientRefused, sent, None, now),
-            Verdict::Busy(_) => {
-                let wait = retry_after.unwrap_or(DEFAULT_WAIT).clamp(Duration::from_secs(1), RETRY_AFTER_CAP);
-                self.failed(Cause::Busy, sent, Some(now + wait), now)
-            }
+            Verdict::Busy(_) => self.failed(Cause::Busy, sent, Some(wait_end(retry_after, now)), now),
             Verdict::Transient(_) => self.failed(Cause::ManyFailing, sent, None, now),
         };
         if was_open && sent.role == Role::Probe {
             self.untried = false;
         }
         (verdict, turn)
+    }
+
+    /// Whether the breaker must open if there is no other living grant than the one of this refresh, whose response was just
+    /// recorded.
+    #[must_use]
+    pub fn depends_on_only_person(&self, verdict: &Verdict, sent: &SentRefresh) -> bool {
+        let may_be_common = matches!(verdict, Verdict::ClientRefused(_) | Verdict::Busy(_));
+        may_be_common && !sent.only_person && !self.is_open() && !self.is_the_grants_fault(verdict, sent)
+    }
+
+    /// Records that there is no other living grant than the one of this refresh, whose response [`Breaker::record`] has recorded
+    /// without knowing that. One person is then evidence enough.
+    pub fn record_only_person(
+        &mut self,
+        verdict: &Verdict,
+        sent: &SentRefresh,
+        retry_after: Option<Duration>,
+        now: UnixTime,
+    ) -> Option<Transition> {
+        if !self.depends_on_only_person(verdict, sent) {
+            // Another response was recorded meanwhile.
+            return None;
+        }
+        let only = SentRefresh { only_person: true, ..sent.clone() };
+        match verdict {
+            Verdict::ClientRefused(_) => self.failed(Cause::ClientRefused, &only, None, now),
+            _ => self.failed(Cause::Busy, &only, Some(wait_end(retry_after, now)), now),
+        }
     }
 
     /// Records that Webex refused a grant.

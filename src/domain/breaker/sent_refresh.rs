@@ -39,6 +39,6 @@ pub struct SentRefresh {
     pub token_dead: bool,
     /// The time after which another refusal confirms the first one.
     pub confirm_after: Duration,
-    /// Whether there is no other living grant.
+    /// Whether there is no other living grant, if that is known.
     pub only_person: bool,
 }
