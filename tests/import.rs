@@ -19,6 +19,7 @@ use webex_tokend::store::Saved;
 use webex_tokend::store::StoreError;
 
 use crate::support::faulty_store::FaultyStore;
+use crate::support::faulty_store::StoreFault;
 use crate::support::intercept_store::StoreOp;
 use crate::support::time::DAY;
 use crate::support::virtual_time::POLICY;
@@ -368,6 +369,23 @@ async fn a_stored_grant_gets_its_rotated_token_although_the_store_could_not_be_r
     sleep(30 * DAY).await;
     assert!(services.is_live(0).await);
     assert_eq!(services.model().counters().refreshes.refused, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_right_after_an_imported_grant_was_stored_does_not_make_its_token_unknown() {
+    let store = FaultyStore::new();
+    let services = TestServices::with_store(store.clone(), rotating(), POLICY, RATE_LIMITS);
+    let pair = elsewhere(&services, 0).await;
+    let mut has_crashed = false;
+    store.script(move |op, _| {
+        let fault = if has_crashed { StoreFault::Fail(StoreError::Closed) } else { StoreFault::None };
+        has_crashed |= op == StoreOp::SaveConsent;
+        fault
+    });
+    offer(&services, Some(&pair.refresh_token), None).await.unwrap();
+    store.recover();
+    let again = offered(Some(&pair.refresh_token), None);
+    assert!(services.consents.imported_before(&again).await.is_some());
 }
 
 #[tokio::test(start_paused = true)]

@@ -17,6 +17,7 @@ use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::TokenSet;
 use crate::domain::verdict::Verdict;
+use crate::store::ImportedToken;
 use crate::store::Saved;
 use crate::store::StoreError;
 use crate::webex::OwnerKind;
@@ -198,24 +199,16 @@ impl ConsentService {
             }
         };
         let is_stored = replaced && stored.is_some_and(|stored| stored.tokens.refresh_token == offered);
-        let save = |grant| {
-            if replace || is_stored {
-                self.context.store.save_consent(grant)
-            } else {
-                self.context.store.save_import(grant)
-            }
+        let token = ImportedToken {
+            sha256: offered.sha256(),
+            is_rotated: replaced,
+            replaces_covering: replace || is_stored,
         };
+        let save = |grant| self.context.store.save_import(grant, token);
         let saved = self.save_by(person.clone(), tokens, sent_at, save).await.map_err(|error| {
             log::error!(person = person.id.as_str(); "{person}: cannot store the imported grant: {error}");
             ImportError::Failed("the grant could not be stored; the daemon's log says why".to_owned())
         })?;
-        // A rotated token that is not stored must stay importable.
-        let is_done = saved != Saved::Older && !(saved == Saved::Kept && replaced);
-        if is_done && let Err(why) = self.context.store.note_import(person.id.clone(), offered.sha256()).await
-        {
-            // Then the same grant is asked of Webex again if it is imported again.
-            log::log!(why.log_level(), "cannot note that a grant was imported: {why}");
-        }
         // A grant that did not replace the stored one may be imported again with `replace`.
         if saved == Saved::Kept {
             self.held.mark_spare(&offered);

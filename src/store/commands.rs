@@ -15,6 +15,7 @@ use crate::store::claim::ClaimRequest;
 use crate::store::claim::Claims;
 use crate::store::claim::Fence;
 use crate::store::claim::Lease;
+use crate::store::imported_token::ImportedToken;
 use crate::store::removal::Removal;
 
 /// Changes the grants of one integration.
@@ -27,13 +28,10 @@ pub trait GrantCommands: Send + Sync {
     /// new grant's own time ([`Grant::last`]), the clock was wrong, and the new grant replaces it.
     fn save_consent(&self, grant: Grant) -> StoreFuture<'_, Saved>;
 
-    /// Stores an imported grant as [`GrantCommands::save_consent`] does. If the stored grant covers it ([`Grant::covers`]), nothing
-    /// is changed, and the answer is [`Saved::Kept`].
-    fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved>;
-
-    /// Remembers that the stored grant of this person was imported with the refresh token that has this SHA-256, or covers the one
-    /// that was. The mark goes when a consent or another import replaces the grant.
-    fn note_import(&self, person: PersonId, token_hash: [u8; 32]) -> StoreFuture<'_, ()>;
+    /// Stores an imported grant as [`GrantCommands::save_consent`] does, and marks the token as imported for as long as no consent
+    /// and no other import replaces the person's grant ([`GrantQueries::find_import`](crate::store::GrantQueries::find_import)).
+    /// If the stored grant covers the imported one ([`Grant::covers`]), the stored one stays, and the answer is [`Saved::Kept`].
+    fn save_import(&self, grant: Grant, token: ImportedToken) -> StoreFuture<'_, Saved>;
 
     /// Claims up to `limit` due grants in the order of the request; no other caller gets them until the lease ends. The
     /// claim is durable when it is answered: its holder may call Webex.

@@ -23,7 +23,8 @@ pub trait GrantQueries: Send + Sync {
     /// are alive come first, and then those who were stored first.
     fn resolve(&self, email: Email) -> StoreFuture<'_, Vec<AddressMatch>>;
 
-    /// The person for which [`GrantCommands::note_import`](crate::store::GrantCommands::note_import) has noted this hash.
+    /// The person for whose grant [`GrantCommands::save_import`](crate::store::GrantCommands::save_import) has marked the token with
+    /// this SHA-256 as imported.
     fn find_import(&self, token_hash: [u8; 32]) -> StoreFuture<'_, Option<PersonId>>;
 
     /// A page of the list of grants, with the position of each. The cost depends on the size of the page only.

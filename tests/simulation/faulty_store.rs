@@ -44,6 +44,7 @@ use webex_tokend::store::Fence;
 use webex_tokend::store::GrantCommands;
 use webex_tokend::store::GrantQueries;
 use webex_tokend::store::GrantUpdate;
+use webex_tokend::store::ImportedToken;
 use webex_tokend::store::Lease;
 use webex_tokend::store::MetaKey;
 use webex_tokend::store::Removal;
@@ -165,16 +166,8 @@ impl GrantCommands for SimStore {
         })
     }
 
-    fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
-        Box::pin(self.store_call("save_import", |inner| inner.save_import(grant), |_, _| ()))
-    }
-
-    fn note_import(&self, person: PersonId, token_hash: [u8; 32]) -> StoreFuture<'_, ()> {
-        Box::pin(self.store_call(
-            "note_import",
-            move |inner| inner.note_import(person, token_hash),
-            |_, _| (),
-        ))
+    fn save_import(&self, grant: Grant, token: ImportedToken) -> StoreFuture<'_, Saved> {
+        Box::pin(self.store_call("save_import", move |inner| inner.save_import(grant, token), |_, _| ()))
     }
 
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {

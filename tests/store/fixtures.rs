@@ -312,7 +312,7 @@ fn downgrade_to_version_7() -> String {
         format!("{from}{inner}{to}")
     };
     [
-        "DROP TABLE imports; DROP TRIGGER grants_import_removed; DROP TRIGGER grants_import_replaced; DROP TABLE notices; DROP TABLE deliveries; DROP TABLE history; DROP TABLE daily_counts; DROP TABLE digest_persons; \
+        "DROP TABLE imports; DROP TRIGGER grants_import_removed; DROP TABLE notices; DROP TABLE deliveries; DROP TABLE history; DROP TABLE daily_counts; DROP TABLE digest_persons; \
          ALTER TABLE grants DROP COLUMN horizon; ALTER TABLE grants DROP COLUMN expiring_told; \
          ALTER TABLE grants DROP COLUMN at_risk; DROP INDEX grants_needed; DROP INDEX grants_ending; DROP TRIGGER grants_added; DROP TRIGGER grants_removed;"
             .to_owned(),

@@ -1,5 +1,7 @@
 //! Random sequences of calls to both stores and to a small model: all three must agree.
 
+use std::collections::BTreeMap;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -11,6 +13,7 @@ use webex_tokend::domain::overview::GrantTotals;
 use webex_tokend::domain::person::AddressMatch;
 use webex_tokend::domain::person::Email;
 use webex_tokend::domain::person::Person;
+use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
 use webex_tokend::store::BatchPosition;
@@ -18,6 +21,7 @@ use webex_tokend::store::ClaimOrder;
 use webex_tokend::store::ClaimRequest;
 use webex_tokend::store::Committed;
 use webex_tokend::store::Fence;
+use webex_tokend::store::ImportedToken;
 use webex_tokend::store::Lease;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
@@ -56,8 +60,10 @@ enum StoreStep {
         planned: i64,
         next: i64,
     },
-    /// An imported grant.
-    Import(RandomGrant),
+    Import {
+        random_grant: RandomGrant,
+        token: ImportedToken,
+    },
     Revise {
         after: i64,
         limit: u32,
@@ -93,6 +99,7 @@ const PERSONS: [(&str, &str); 4] = [
 struct StoreModel {
     rows: Vec<ModelRow>,
     latest: Option<UnixTime>,
+    imports: BTreeMap<[u8; 32], PersonId>,
 }
 
 struct ModelRow {
@@ -139,6 +146,7 @@ impl StoreModel {
             Some(row) => {
                 let fence = Fence { version: row.fence.version + 1, ..row.fence };
                 *row = ModelRow { grant: grant.clone(), fence, claimed: false };
+                self.imports.retain(|_, imported| *imported != grant.person.id);
                 Saved::Replaced
             }
             None => {
@@ -193,7 +201,7 @@ impl StoreModel {
         Committed::Kept
     }
 
-    fn import(&mut self, grant: &Grant) -> Saved {
+    fn import(&mut self, grant: &Grant, token: &ImportedToken) -> Saved {
         let kept = self.rows.iter().find(|row| row.grant.person.id == grant.person.id);
         let lives = |row: &ModelRow| {
             row.grant.status == GrantStatus::Active && row.grant.tokens.expires_at > grant.last.at
@@ -201,7 +209,12 @@ impl StoreModel {
         // Scopes are one letter or none here.
         let wide =
             |row: &ModelRow| grant.tokens.scope.is_none() || row.grant.tokens.scope == grant.tokens.scope;
-        if kept.is_some_and(|row| lives(row) && wide(row)) { Saved::Kept } else { self.consent(grant) }
+        let stays = !token.replaces_covering && kept.is_some_and(|row| lives(row) && wide(row));
+        let saved = if stays { Saved::Kept } else { self.consent(grant) };
+        if !(saved == Saved::Older || saved == Saved::Kept && token.is_rotated) {
+            self.imports.insert(token.sha256, grant.person.id.clone());
+        }
+        saved
     }
 
     fn update(&mut self, told: &Person, planned: UnixTime, next: UnixTime) -> bool {
@@ -227,6 +240,7 @@ impl StoreModel {
             last = Some(BatchPosition(row.fence.serial));
             if !odd_only || row.grant.failures % 2 == 1 {
                 row.grant.failures = failures;
+                row.grant.obtained_at = at(failures.into());
             }
         }
         last
@@ -291,9 +305,14 @@ fn step() -> impl Strategy<Value = StoreStep> {
         planned,
         next,
     });
+    let import = (random_grant(), 0..3_u8, any::<(bool, bool)>());
+    let import = import.prop_map(|(random_grant, token, (is_rotated, replaces_covering))| {
+        let token = ImportedToken { sha256: [token; 32], is_rotated, replaces_covering };
+        StoreStep::Import { random_grant, token }
+    });
     prop_oneof![
         3 => random_grant().prop_map(StoreStep::Consent),
-        1 => random_grant().prop_map(StoreStep::Import),
+        1 => import,
         4 => claim,
         4 => commit,
         2 => told,
@@ -363,11 +382,11 @@ async fn run_steps(steps: Vec<StoreStep>) {
                 }
             }
             StoreStep::Commit { .. } => {}
-            StoreStep::Import(random_grant) => {
+            StoreStep::Import { random_grant, token } => {
                 let grant = random_grant.grant(number);
-                let expected = model.import(&grant);
+                let expected = model.import(&grant, &token);
                 for store in stores {
-                    assert_eq!(store.save_import(grant.clone()).await, Ok(expected));
+                    assert_eq!(store.save_import(grant.clone(), token).await, Ok(expected));
                 }
             }
             StoreStep::PersonUpdate { random_grant, planned, next } => {
@@ -406,6 +425,7 @@ async fn revise(
     let revision = move |grant: &mut Grant| {
         let changes = !odd_only || grant.failures % 2 == 1;
         grant.failures = failures;
+        grant.obtained_at = at(failures.into());
         changes
     };
     store.update_batch(BatchPosition(after), limit, std::sync::Arc::new(revision)).await.unwrap()
@@ -416,6 +436,10 @@ async fn compare(store: &dyn Store, model: &StoreModel) {
         let expected = model.rows.iter().find(|row| row.grant.person.id.as_str() == name);
         let kept = store.find(person(name)).await.unwrap();
         assert_eq!(kept.as_ref(), expected.map(|row| &row.grant), "{name}");
+    }
+    for token in 0..3 {
+        let expected = model.imports.get(&[token; 32]);
+        assert_eq!(store.find_import([token; 32]).await, Ok(expected.cloned()), "token {token}");
     }
     for email in PERSONS.iter().filter_map(|(email, _)| Email::parse(email).ok()) {
         assert_eq!(store.resolve(email.clone()).await, Ok(model.namesakes(&email)), "{email}");

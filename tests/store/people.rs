@@ -14,7 +14,9 @@ use webex_tokend::domain::person::MAX_SAME_ADDRESS;
 use webex_tokend::domain::person::Person;
 use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::search::Search;
+use webex_tokend::store::BatchPosition;
 use webex_tokend::store::Committed;
+use webex_tokend::store::ImportedToken;
 use webex_tokend::store::Removal;
 use webex_tokend::store::Saved;
 use webex_tokend::store::Store;
@@ -111,47 +113,64 @@ both_stores!(an_import_does_not_replace_a_live_grant_with_at_least_its_scopes, a
         grant
     };
     let imported = |scope| Grant { obtained_at: at(10), person_check_at: at(7), ..scoped(scope) };
-    assert_eq!(store.save_import(scoped(Some("a b"))).await, Ok(Saved::New));
+    assert_eq!(store.save_import(scoped(Some("a b")), token(1)).await, Ok(Saved::New));
     for narrower in [Some("b"), Some("b  a"), Some(""), None] {
-        assert_eq!(store.save_import(imported(narrower)).await, Ok(Saved::Kept), "{narrower:?}");
+        assert_eq!(store.save_import(imported(narrower), token(1)).await, Ok(Saved::Kept), "{narrower:?}");
         assert_eq!(store.find(person("ada")).await, Ok(Some(scoped(Some("a b")))));
     }
-    assert_eq!(store.save_import(imported(Some("a c"))).await, Ok(Saved::Replaced));
+    assert_eq!(store.save_import(imported(Some("a c")), token(1)).await, Ok(Saved::Replaced));
     let needy = Grant { status: GrantStatus::ConsentNeeded, ..scoped(Some("a b")) };
     let mut dead = scoped(Some("a b"));
     dead.tokens.expires_at = at(-1000);
     for useless in [needy, dead] {
         store.forget(person("ada")).await.unwrap();
         keep(&*store, [useless]).await;
-        assert_eq!(store.save_import(imported(Some("b"))).await, Ok(Saved::Replaced));
+        assert_eq!(store.save_import(imported(Some("b")), token(1)).await, Ok(Saved::Replaced));
     }
     assert_eq!(store.find(person("ada")).await, Ok(Some(imported(Some("b")))));
 });
 
-both_stores!(an_import_is_known_until_another_grant_replaces_it, async |store: Arc<dyn Store>| {
-    let (first, second) = ([1; 32], [2; 32]);
-    store.note_import(person("ada"), first).await.unwrap();
-    assert_eq!(store.find_import(first).await, Ok(None), "without a grant there is nothing to note");
-    store.save_import(grant("ada")).await.unwrap();
-    keep(&*store, [grant("eve")]).await;
-    for hash in [first, second, first] {
-        store.note_import(person("ada"), hash).await.unwrap();
+both_stores!(an_imported_token_is_known_until_another_grant_replaces_its_grant, async |store: Arc<
+    dyn Store,
+>| {
+    let (first, second) = (token(1), token(2));
+    for token in [first, second, first] {
+        store.save_import(grant("ada"), token).await.unwrap();
     }
-    for hash in [first, second] {
-        assert_eq!(store.find_import(hash).await, Ok(Some(person("ada"))));
+    let known = async |token: ImportedToken| store.find_import(token.sha256).await.unwrap();
+    for token in [first, second] {
+        assert_eq!(known(token).await, Some(person("ada")));
     }
     let claim = store.claim_one(person("ada"), lease(0)).await.unwrap().unwrap();
     store.commit(claim.fence, renewed(&claim.grant, 1)).await.unwrap();
-    assert_eq!(store.find_import(first).await, Ok(Some(person("ada"))), "a refresh changes nothing");
+    assert_eq!(known(first).await, Some(person("ada")), "a refresh changes nothing");
+    let earlier = |grant: &mut Grant| {
+        grant.obtained_at = at(-2000);
+        true
+    };
+    store.update_batch(BatchPosition::default(), 9, Arc::new(earlier)).await.unwrap();
+    assert_eq!(known(first).await, Some(person("ada")), "corrected dates change nothing");
     let consent = Grant { obtained_at: at(10), ..renewed(&grant("ada"), 10) };
     assert_eq!(store.save_consent(consent).await, Ok(Saved::Replaced));
-    for hash in [first, second] {
-        assert_eq!(store.find_import(hash).await, Ok(None));
+    for token in [first, second] {
+        assert_eq!(known(token).await, None);
     }
-    store.note_import(person("eve"), second).await.unwrap();
+    store.save_import(grant("eve"), second).await.unwrap();
     store.forget(person("eve")).await.unwrap();
-    assert_eq!(store.find_import(second).await, Ok(None));
+    assert_eq!(known(second).await, None);
 });
+
+both_stores!(a_grant_that_is_replaced_by_one_of_the_same_second_takes_its_mark_along, async |store: Arc<
+    dyn Store,
+>| {
+    store.save_import(grant("ada"), token(1)).await.unwrap();
+    assert_eq!(store.save_consent(grant("ada")).await, Ok(Saved::Replaced));
+    assert_eq!(store.find_import([1; 32]).await, Ok(None));
+});
+
+fn token(number: u8) -> ImportedToken {
+    ImportedToken { sha256: [number; 32], is_rotated: false, replaces_covering: false }
+}
 
 both_stores!(the_list_is_in_insertion_order_and_continues_at_its_cursor, async |store: Arc<dyn Store>| {
     let all = ["kim", "ada", "joe", "eve", "zoe"];

@@ -26,6 +26,7 @@ use webex_tokend::store::Fence;
 use webex_tokend::store::GrantCommands;
 use webex_tokend::store::GrantQueries;
 use webex_tokend::store::GrantUpdate;
+use webex_tokend::store::ImportedToken;
 use webex_tokend::store::Lease;
 use webex_tokend::store::MetaKey;
 use webex_tokend::store::Removal;
@@ -38,7 +39,6 @@ use webex_tokend::store::StoreMetadata;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum StoreOp {
     SaveConsent,
-    NoteImport,
     FindImport,
     ClaimDue,
     ClaimOne,
@@ -88,15 +88,9 @@ impl<B: Intercept> GrantCommands for InterceptedStore<B> {
         })
     }
 
-    fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
+    fn save_import(&self, grant: Grant, token: ImportedToken) -> StoreFuture<'_, Saved> {
         self.intercept.intercept(StoreOp::SaveConsent, Some(&grant.person.id.clone()), move || {
-            self.store.save_import(grant)
-        })
-    }
-
-    fn note_import(&self, person: PersonId, token_hash: [u8; 32]) -> StoreFuture<'_, ()> {
-        self.intercept.intercept(StoreOp::NoteImport, Some(&person.clone()), move || {
-            self.store.note_import(person, token_hash)
+            self.store.save_import(grant, token)
         })
     }
 

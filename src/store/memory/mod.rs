@@ -45,6 +45,7 @@ use crate::store::Fence;
 use crate::store::GrantCommands;
 use crate::store::GrantQueries;
 use crate::store::GrantUpdate;
+use crate::store::ImportedToken;
 use crate::store::Lease;
 use crate::store::MetaKey;
 use crate::store::Removal;
@@ -248,19 +249,11 @@ impl GrantCommands for MemoryStore {
         })
     }
 
-    fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
+    fn save_import(&self, grant: Grant, token: ImportedToken) -> StoreFuture<'_, Saved> {
         self.answer(|inner| {
             let (replaced, kept) = (inner.replaceable(&grant.person.id), grant.clone());
-            let saved = inner.save_import(grant);
+            let saved = inner.save_import(grant, &token);
             inner.consent_stored(saved, (&kept, Origin::Import), replaced)
-        })
-    }
-
-    fn note_import(&self, person: PersonId, token_hash: [u8; 32]) -> StoreFuture<'_, ()> {
-        self.answer(|inner| {
-            if inner.rows.contains_key(&person) {
-                inner.imports.insert(token_hash, person);
-            }
         })
     }
 

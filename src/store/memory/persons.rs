@@ -9,18 +9,22 @@ use crate::domain::person::MAX_SAME_ADDRESS;
 use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
+use crate::store::ImportedToken;
 use crate::store::Removal;
 use crate::store::Saved;
 use crate::store::memory::MemoryState;
 use crate::store::memory::stored_grant::StoredGrant;
 
 impl MemoryState {
-    pub(super) fn save_import(&mut self, grant: Grant) -> Saved {
-        let kept = self.rows.get(&grant.person.id);
-        if kept.is_some_and(|row| row.grant.covers(&grant, grant.last.at)) {
-            return Saved::Kept;
+    pub(super) fn save_import(&mut self, grant: Grant, token: &ImportedToken) -> Saved {
+        let person = grant.person.id.clone();
+        let kept = self.rows.get(&person).filter(|_| !token.replaces_covering);
+        let stays = kept.is_some_and(|row| row.grant.covers(&grant, grant.last.at));
+        let saved = if stays { Saved::Kept } else { self.save_consent(grant) };
+        if token.is_marked(saved) {
+            self.imports.insert(token.sha256, person);
         }
-        self.save_consent(grant)
+        saved
     }
 
     pub(super) fn resolve(&self, email: &Email) -> Vec<AddressMatch> {

@@ -1,24 +1,35 @@
-//! Which refresh tokens were imported, in SQL. Each function runs inside a transaction of the writer, or on a reader.
+//! Imported grants and the marks of their refresh tokens, in SQL. Each function runs inside a transaction of the writer, or on a
+//! reader.
 
 use rusqlite::Connection;
 use rusqlite::OptionalExtension;
 use rusqlite::params;
 
+use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
+use crate::store::ImportedToken;
+use crate::store::Saved;
 use crate::store::StoreError;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::queries;
 
-pub(super) fn note(
+/// A stored grant that does not open covers no other.
+pub(super) fn save_import(
     db: &Connection,
     context: &QueryContext,
-    person: &PersonId,
-    token_hash: &[u8],
-) -> Result<(), StoreError> {
-    let Some(found) = queries::one(db, context, person)? else { return Ok(()) };
-    let sql = "INSERT OR REPLACE INTO imports (token_hash, serial) VALUES (?1, ?2)";
-    db.prepare_cached(sql)?.execute(params![token_hash, found.fence.serial])?;
-    Ok(())
+    grant: &Grant,
+    token: &ImportedToken,
+) -> Result<Saved, StoreError> {
+    let kept = queries::one(db, context, &grant.person.id)?.and_then(|read| read.grant.ok());
+    let stays = !token.replaces_covering && kept.is_some_and(|kept| kept.covers(grant, grant.last.at));
+    let saved = if stays { Saved::Kept } else { queries::save_consent(db, context, grant)? };
+    if token.is_marked(saved) {
+        let sql = "INSERT OR REPLACE INTO imports (token_hash, serial) \
+             SELECT ?1, serial FROM grants WHERE integration = ?2 AND person_id = ?3";
+        let marked = params![token.sha256, context.integration, grant.person.id.as_str()];
+        db.prepare_cached(sql)?.execute(marked)?;
+    }
+    Ok(saved)
 }
 
 pub(super) fn find(

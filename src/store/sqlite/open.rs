@@ -34,7 +34,7 @@ use crate::store::sqlite::search_index;
 
 /// The migrations, numbered from 1 by their position. Statements of a released migration are never changed; a change is a new
 /// migration at the end.
-pub(super) const MIGRATIONS: [&str; 13] = [
+pub(super) const MIGRATIONS: [&str; 14] = [
     include_str!("schema/0001_grants.sql"),
     include_str!("schema/0002_keys.sql"),
     include_str!("schema/0003_overview.sql"),
@@ -48,6 +48,7 @@ pub(super) const MIGRATIONS: [&str; 13] = [
     include_str!("schema/0011_deliveries.sql"),
     include_str!("schema/0012_digest_persons.sql"),
     include_str!("schema/0013_imports.sql"),
+    include_str!("schema/0014_import_marks.sql"),
 ];
 
 /// The migration after which the search texts are filled in by code, because SQL knows the case of ASCII letters only.

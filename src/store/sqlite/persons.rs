@@ -1,4 +1,4 @@
-//! Persons in SQL: look-ups by address, changes of a person's data, imported grants, and removals. Each function runs
+//! Persons in SQL: look-ups by address, changes of a person's data, and removals. Each function runs
 //! inside a transaction of the writer, or on a reader.
 
 use std::sync::LazyLock;
@@ -15,7 +15,6 @@ use crate::domain::person::Person;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::store::Removal;
-use crate::store::Saved;
 use crate::store::StoreError;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::outbox::changes;
@@ -29,19 +28,6 @@ pub(super) const RESOLVE: &str = "SELECT serial, person_id, email, display_name,
 
 static UPDATE: LazyLock<String> =
     LazyLock::new(|| format!("UPDATE OR FAIL grants SET {SET_PERSON} WHERE serial = :serial"));
-
-/// A stored grant that does not open covers no other.
-pub(super) fn save_import(
-    db: &Connection,
-    context: &QueryContext,
-    grant: &Grant,
-) -> Result<Saved, StoreError> {
-    let kept = queries::one(db, context, &grant.person.id)?;
-    if kept.and_then(|read| read.grant.ok()).is_some_and(|kept| kept.covers(grant, grant.last.at)) {
-        return Ok(Saved::Kept);
-    }
-    queries::save_consent(db, context, grant)
-}
 
 pub(super) fn resolve(
     db: &Connection,

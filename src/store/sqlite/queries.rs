@@ -87,6 +87,7 @@ pub(super) fn save_consent(
         if rows::write(db, &REPLACE, context, grant, named_params! { ":serial": known.serial })? == 0 {
             return Ok(Saved::Older);
         }
+        db.prepare_cached("DELETE FROM imports WHERE serial = ?1")?.execute([known.serial])?;
         context.unreadable().remove(&known.serial);
         search_index::update(db, known.serial, Some(&known.person), Some(&grant.person))?;
         return Ok(Saved::Replaced);

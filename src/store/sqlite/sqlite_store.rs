@@ -33,6 +33,7 @@ use crate::store::Fence;
 use crate::store::GrantCommands;
 use crate::store::GrantQueries;
 use crate::store::GrantUpdate;
+use crate::store::ImportedToken;
 use crate::store::KeyStore;
 use crate::store::Lease;
 use crate::store::MetaKey;
@@ -212,15 +213,11 @@ impl GrantCommands for SqliteStore {
         })
     }
 
-    fn save_import(&self, grant: Grant) -> StoreFuture<'_, Saved> {
+    fn save_import(&self, grant: Grant, token: ImportedToken) -> StoreFuture<'_, Saved> {
         self.write_with_outbox(move |db, context| {
-            let save = || persons::save_import(db, context, &grant);
+            let save = || imports::save_import(db, context, &grant, &token);
             changes::after_consent(db, context, (&grant, Origin::Import), save)
         })
-    }
-
-    fn note_import(&self, person: PersonId, token_hash: [u8; 32]) -> StoreFuture<'_, ()> {
-        self.write(move |db, context| imports::note(db, context, &person, &token_hash))
     }
 
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
