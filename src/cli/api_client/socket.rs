@@ -1,5 +1,5 @@
-//! An HTTP/1.1 client for the control socket, without an async runtime or a client library, so that a script
-//! can read a thousand tokens a second. All sizes and waits are bounded.
+//! An HTTP/1.1 client for the control socket, without an async runtime or a client library, because both together
+//! make `webex-tokend token` 6 % slower (docs/BENCHMARKS.md). All sizes and waits are bounded.
 
 use std::fs;
 use std::io;
