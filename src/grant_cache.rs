@@ -9,6 +9,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use parking_lot::MutexGuard;
 
+use crate::bounded_map::BoundedMap;
 use crate::domain::grant::Grant;
 use crate::domain::list::ListPosition;
 use crate::domain::list::ListRequest;
@@ -27,22 +28,18 @@ pub use crate::events::EventPosition;
 pub use crate::events::Events;
 pub use crate::store::StoreError;
 
-/// Number of grants in each of the two generations; a grant takes about a kilobyte.
-const GENERATION: usize = 4096;
+/// Number of grants that stay cached at least; twice as many stay at most. A grant takes about a kilobyte.
+const CAPACITY: usize = 4096;
 
 /// Serves grants from memory where possible.
 pub struct GrantCache {
     store: Arc<dyn GrantQueries>,
-    cache: Mutex<TwoGenerations>,
+    cache: Mutex<CachedGrants>,
     events: Arc<Events>,
 }
 
-/// Two generations: when the young one is full, it replaces the old one. Entries of the old one are dropped
-/// unless they were used since.
-#[derive(Default)]
-struct TwoGenerations {
-    young: HashMap<PersonId, Arc<Grant>>,
-    old: HashMap<PersonId, Arc<Grant>>,
+struct CachedGrants {
+    grants: BoundedMap<PersonId, Arc<Grant>>,
     emails: HashMap<Email, PersonId>,
     /// Increased by every invalidation: a value read from the store before an invalidation must not be cached
     /// after it.
@@ -53,7 +50,7 @@ impl GrantCache {
     /// An empty cache over `store`.
     #[must_use]
     pub fn new(store: Arc<dyn GrantQueries>) -> Self {
-        Self { store, cache: Mutex::new(TwoGenerations::default()), events: Arc::default() }
+        Self { store, cache: Mutex::new(CachedGrants::new(0)), events: Arc::default() }
     }
 
     /// The log of the changes.
@@ -68,7 +65,7 @@ impl GrantCache {
         self.events.clone()
     }
 
-    fn cache(&self) -> MutexGuard<'_, TwoGenerations> {
+    fn cache(&self) -> MutexGuard<'_, CachedGrants> {
         self.cache.lock()
     }
 
@@ -79,15 +76,15 @@ impl GrantCache {
     pub async fn get(&self, person: &PersonId) -> Result<Option<Arc<Grant>>, StoreError> {
         let epoch = {
             let mut cache = self.cache();
-            if let Some(grant) = cache.find(person) {
-                return Ok(Some(grant));
+            if let Some(grant) = cache.grants.get(person) {
+                return Ok(Some(grant.clone()));
             }
             cache.epoch
         };
         let Some(grant) = self.store.find(person.clone()).await?.map(Arc::new) else { return Ok(None) };
         let mut cache = self.cache();
         if cache.epoch == epoch {
-            cache.keep(person.clone(), grant.clone());
+            cache.grants.insert(person.clone(), grant.clone());
         }
         Ok(Some(grant))
     }
@@ -132,7 +129,7 @@ impl GrantCache {
         let mut cache = self.cache();
         if let ResolvedPerson::One(id) = &resolved
             && cache.epoch == epoch
-            && cache.emails.len() < GENERATION
+            && cache.emails.len() < CAPACITY
         {
             cache.emails.insert(email.clone(), id.clone());
         }
@@ -194,8 +191,7 @@ impl GrantCache {
         {
             let mut cache = self.cache();
             cache.epoch += 1;
-            cache.young.remove(person);
-            cache.old.remove(person);
+            cache.grants.remove(person);
             cache.emails.clear();
         }
         // Subscribers are notified last, when the cache can no longer serve the old state.
@@ -206,27 +202,15 @@ impl GrantCache {
     pub fn invalidate_all(&self) {
         {
             let mut cache = self.cache();
-            *cache = TwoGenerations { epoch: cache.epoch + 1, ..TwoGenerations::default() };
+            *cache = CachedGrants::new(cache.epoch + 1);
         }
         self.events.everything_changed();
     }
 }
 
-impl TwoGenerations {
-    fn find(&mut self, person: &PersonId) -> Option<Arc<Grant>> {
-        if let Some(grant) = self.young.get(person) {
-            return Some(grant.clone());
-        }
-        let (id, grant) = self.old.remove_entry(person)?;
-        self.keep(id, grant.clone());
-        Some(grant)
-    }
-
-    fn keep(&mut self, person: PersonId, grant: Arc<Grant>) {
-        if self.young.len() >= GENERATION {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(person, grant);
+impl CachedGrants {
+    fn new(epoch: u64) -> Self {
+        Self { grants: BoundedMap::new(CAPACITY), emails: HashMap::new(), epoch }
     }
 }
 
@@ -263,7 +247,7 @@ mod tests {
     async fn the_cache_is_bounded_however_many_persons_are_read() {
         let store = Arc::new(MemoryStore::new());
         let view = GrantCache::new(store.clone());
-        for number in 0..3 * GENERATION {
+        for number in 0..3 * CAPACITY {
             let grant = numbered(number);
             let (id, email) = (grant.person.id.clone(), grant.person.email.clone().unwrap());
             store.save_consent(grant).await.unwrap();
@@ -272,7 +256,9 @@ mod tests {
             store.forget(PersonId::parse(&format!("p{number}")).unwrap()).await.unwrap();
         }
         let cache = view.cache();
-        assert!(cache.young.len() <= GENERATION && cache.old.len() <= GENERATION);
-        assert!(cache.emails.len() <= GENERATION, "{} addresses", cache.emails.len());
+        let is_cached = |number: &usize| cache.grants.peek(&numbered(*number).person.id).is_some();
+        let cached = (0..3 * CAPACITY).filter(is_cached).count();
+        assert!((CAPACITY..=2 * CAPACITY).contains(&cached), "{cached} grants");
+        assert!(cache.emails.len() <= CAPACITY, "{} addresses", cache.emails.len());
     }
 }

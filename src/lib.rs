@@ -6,6 +6,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`domain`] | persons, grants, the refresh schedule, verdicts: rules without I/O, clock or log |
+//! | [`bounded_map`] | a map that is bounded and keeps what is used again |
 //! | [`clock`] | the only module that reads the system clock |
 //! | [`hardening`] | process settings that keep secrets out of core dumps |
 //! | [`tasks`] | named tasks with one shutdown, and the notification that wakes the event loop |
@@ -34,12 +35,13 @@
 //! main > daemon | cli > services > config > http > consent | refresh | notices > service_context > grant_cache | api_keys | health > store | webex | events > domain
 //! ```
 //!
-//! `clock`, `tasks`, `hardening` and `api_types` are beside `domain`. `http` imports neither `store` nor `webex`.
+//! `bounded_map`, `clock`, `tasks`, `hardening` and `api_types` are beside `domain`. `http` imports neither `store` nor `webex`.
 //! No file imports itself through others: a `mod.rs` that offers items of its files is not imported by these files.
 //! `tests/architecture.rs` checks both rules.
 
 pub mod api_keys;
 pub mod api_types;
+pub mod bounded_map;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 /// Module, and the modules that it may import beside itself.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
+    ("bounded_map", &[]),
     ("clock", &["domain"]),
     ("tasks", &[]),
     ("hardening", &[]),
@@ -16,7 +17,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("store", &["domain"]),
     ("webex", &["domain", "clock"]),
     ("events", &["domain"]),
-    ("grant_cache", &["domain", "store", "events"]),
+    ("grant_cache", &["domain", "bounded_map", "store", "events"]),
     ("health", &["store"]),
     ("service_context", &["domain", "clock", "tasks", "grant_cache", "store", "webex"]),
     ("consent", &["domain", "tasks", "service_context", "store", "webex"]),
@@ -27,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "http",
         &[
             "domain",
+            "bounded_map",
             "clock",
             "tasks",
             "api_types",

@@ -1,53 +1,48 @@
 //! Rate limits by name: a burst, then one more for each interval (GCRA, a leaky bucket as a meter). One point
 //! in time is stored for each name, and the table is bounded.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Names in each of the two generations. Each takes less than 200 bytes.
-pub(super) const NAMES: usize = 4096;
+use crate::bounded_map::BoundedMap;
 
-/// For each name, the time at which its earlier use no longer counts. There are two generations: when the
-/// young one is full it replaces the old one, and names that were only in the old one are dropped.
+/// Names that are remembered at least; twice as many are remembered at most. Each takes less than 200 bytes.
+const NAMES: usize = 4096;
+
+/// For each name, the time at which its earlier use no longer counts.
 #[derive(Debug)]
 pub(super) struct RateLimit<K> {
     /// How many are allowed at once.
     burst: u32,
     /// After the burst, one more is allowed for each interval.
     step: Duration,
-    young: HashMap<K, Instant>,
-    old: HashMap<K, Instant>,
+    names: BoundedMap<K, Instant>,
 }
 
 impl<K: Eq + Hash> RateLimit<K> {
     pub(super) fn new(burst: u32, step: Duration) -> Self {
-        Self { burst, step, young: HashMap::new(), old: HashMap::new() }
+        Self { burst, step, names: BoundedMap::new(NAMES) }
     }
 
     /// Checks whether `name` may proceed now, without counting it. `Err` holds the time to wait.
     pub(super) fn check(&self, name: &K, now: Instant) -> Result<(), Duration> {
-        let known = self.young.get(name).or_else(|| self.old.get(name)).copied();
-        self.after_one_more(known, now).1
+        self.after_one_more(name, now).1
     }
 
     /// Counts one use by `name`. `Err` holds the time to wait; the use is not counted then, so a name that
     /// waits for that time may proceed.
     pub(super) fn take(&mut self, name: K, now: Instant) -> Result<(), Duration> {
-        let known = self.young.get(&name).copied().or_else(|| self.old.remove(&name));
-        let (forgotten_at, allowed) = self.after_one_more(known, now);
+        let (forgotten_at, allowed) = self.after_one_more(&name, now);
         let kept = if allowed.is_ok() { forgotten_at } else { forgotten_at - self.step };
-        if self.young.len() >= NAMES && !self.young.contains_key(&name) {
-            self.old = std::mem::take(&mut self.young);
-        }
-        self.young.insert(name, kept);
+        self.names.insert(name, kept);
         allowed
     }
 
-    /// When one more use would no longer count, and whether it is allowed.
-    fn after_one_more(&self, known: Option<Instant>, now: Instant) -> (Instant, Result<(), Duration>) {
+    /// When one more use of `name` would no longer count, and whether it is allowed.
+    fn after_one_more(&self, name: &K, now: Instant) -> (Instant, Result<(), Duration>) {
+        let known = self.names.peek(name).copied();
         let forgotten_at = known.unwrap_or(now).max(now) + self.step;
         let wait = forgotten_at.saturating_duration_since(now).saturating_sub(self.step * self.burst);
         (forgotten_at, if wait.is_zero() { Ok(()) } else { Err(wait) })
@@ -81,13 +76,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_table_is_bounded_and_keeps_a_name_that_is_used_again() {
+    async fn a_name_that_is_used_again_stays_limited_in_a_flood_of_others() {
         let mut limit = RateLimit::new(10, STEP);
         let often = usize::MAX;
         for name in (0..NAMES * 5).flat_map(|other| [other, often]) {
             let _ = limit.take(name, Instant::now());
         }
-        assert!(limit.young.len() + limit.old.len() <= 2 * NAMES);
         assert!(limit.take(often, Instant::now()).is_err());
     }
 }
