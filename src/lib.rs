@@ -7,6 +7,7 @@
 //! | --- | --- |
 //! | [`domain`] | persons, grants, the refresh schedule, verdicts: rules without I/O, clock or log |
 //! | [`bounded_map`] | a map that is bounded and keeps what is used again |
+//! | [`log_throttle`] | at most one log line of a kind for each interval |
 //! | [`clock`] | the only module that reads the system clock |
 //! | [`hardening`] | process settings that keep secrets out of core dumps |
 //! | [`tasks`] | named tasks with one shutdown, and the notification that wakes the event loop |
@@ -35,7 +36,7 @@
 //! main > daemon | cli > services > config > http > consent | refresh | notices > service_context > grant_cache | api_keys | health > store | webex | events > domain
 //! ```
 //!
-//! `bounded_map`, `clock`, `tasks`, `hardening` and `api_types` are beside `domain`. `http` imports neither `store` nor `webex`.
+//! `bounded_map`, `log_throttle`, `clock`, `tasks`, `hardening` and `api_types` are beside `domain`. `http` imports neither `store` nor `webex`.
 //! No file imports itself through others: a `mod.rs` that offers items of its files is not imported by these files.
 //! `tests/architecture.rs` checks both rules.
 
@@ -53,6 +54,7 @@ pub mod grant_cache;
 pub mod hardening;
 pub mod health;
 pub mod http;
+pub mod log_throttle;
 pub mod notices;
 pub mod refresh;
 pub mod service_context;

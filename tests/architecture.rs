@@ -10,6 +10,7 @@ use std::path::PathBuf;
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("bounded_map", &[]),
+    ("log_throttle", &[]),
     ("clock", &["domain"]),
     ("tasks", &[]),
     ("hardening", &[]),
@@ -21,7 +22,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("health", &["store"]),
     ("service_context", &["domain", "clock", "tasks", "grant_cache", "store", "webex"]),
     ("consent", &["domain", "tasks", "service_context", "store", "webex"]),
-    ("refresh", &["domain", "clock", "grant_cache", "service_context", "health", "store", "webex"]),
+    (
+        "refresh",
+        &["domain", "log_throttle", "clock", "grant_cache", "service_context", "health", "store", "webex"],
+    ),
     ("notices", &["domain", "clock", "tasks", "grant_cache", "service_context", "store", "webex"]),
     ("api_keys", &["domain", "clock", "store"]),
     (
@@ -29,6 +33,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "domain",
             "bounded_map",
+            "log_throttle",
             "clock",
             "tasks",
             "api_types",

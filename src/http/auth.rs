@@ -16,8 +16,8 @@ use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::secret::Secret;
 use crate::http::api_error::ApiError;
 use crate::http::client_network::network;
-use crate::http::log_limit::LogThrottle;
 use crate::http::rate_limit::RateLimit;
+use crate::log_throttle::LogThrottle;
 use crate::tasks::Tasks;
 
 /// Invalid keys that an address may send at once.

@@ -11,7 +11,6 @@ mod csp;
 mod cursor;
 mod dashboard;
 mod error_response;
-mod log_limit;
 mod log_path;
 pub mod pages;
 mod query_string;

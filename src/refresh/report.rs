@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use log::Level;
-use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use crate::domain::breaker::Transition;
 use crate::domain::grant::Grant;
@@ -13,40 +11,21 @@ use crate::domain::time::UnixTime;
 use crate::domain::time::human_duration;
 use crate::domain::verdict::Outcome;
 use crate::domain::why::failed;
+use crate::log_throttle::LogThrottle;
 use crate::webex::Webex;
 
 /// Shortest time between two lines that say that refreshes still pause.
-const LOG_INTERVAL: Duration = Duration::from_secs(600);
-
-/// When it was last logged that refreshes pause.
-#[derive(Debug, Default)]
-pub(super) struct PauseLogThrottle(Mutex<Option<Instant>>);
-
-impl PauseLogThrottle {
-    /// Whether a line was logged within [`LOG_INTERVAL`]. If not, the caller logs one now.
-    fn logged_recently(&self) -> bool {
-        let mut told = self.0.lock();
-        let lately = told.is_some_and(|at| at.elapsed() < LOG_INTERVAL);
-        if !lately {
-            *told = Some(Instant::now());
-        }
-        lately
-    }
-
-    fn now(&self) {
-        *self.0.lock() = Some(Instant::now());
-    }
-}
+pub(super) const PAUSE_LOG_INTERVAL: Duration = Duration::from_secs(600);
 
 /// Logs a change of the breaker. That refreshes still pause is logged again after ten minutes at the earliest.
-pub(super) fn log_transition(turn: Option<Transition>, told: &PauseLogThrottle) {
+pub(super) fn log_transition(turn: Option<Transition>, told: &LogThrottle) {
     match turn {
         Some(Transition::Opened { until, cause, again: false }) => {
-            told.now();
+            told.restart();
             log::error!("refreshes pause, the next try is at {until}: {cause}");
         }
         Some(Transition::Opened { until, cause, again: true }) => {
-            let level = if told.logged_recently() { Level::Debug } else { Level::Warn };
+            let level = if told.next_line().is_some() { Level::Warn } else { Level::Debug };
             log::log!(level, "refreshes still pause, the next try is at {until}: {cause}");
         }
         Some(Transition::MassRefusalEnded) => log::warn!(

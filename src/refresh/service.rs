@@ -14,6 +14,7 @@ use crate::domain::catch_up::PaceEvidence;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::health::PendingCommits;
+use crate::log_throttle::LogThrottle;
 use crate::refresh::backlog::BacklogWatch;
 use crate::refresh::breaker_state::BreakerState;
 use crate::refresh::consent_log::ConsentLogLimit;
@@ -21,7 +22,7 @@ use crate::refresh::in_flight::InFlight;
 use crate::refresh::pace::RefreshPace;
 use crate::refresh::person_check::PersonChecks;
 use crate::refresh::rate_limit::RateLimits;
-use crate::refresh::report::PauseLogThrottle;
+use crate::refresh::report::PAUSE_LOG_INTERVAL;
 use crate::refresh::report::log_transition;
 use crate::refresh::reschedule_state::ClockCorrection;
 use crate::refresh::reschedule_state::StartOptions;
@@ -43,7 +44,7 @@ pub struct RefreshService {
     /// The start of the daemon whose preparations the store has interrupted.
     unprepared: Mutex<Option<StartOptions>>,
     /// When it was last logged that refreshes pause.
-    pub(super) told_again: PauseLogThrottle,
+    pub(super) told_again: LogThrottle,
     set_back: Mutex<ClockCorrection>,
     /// Results that are not stored yet.
     pub(super) unkept: Arc<PendingCommits>,
@@ -80,7 +81,7 @@ impl RefreshService {
             consent_log: ConsentLogLimit::default(),
             breaker_state: BreakerState::default(),
             unprepared: Mutex::new(None),
-            told_again: PauseLogThrottle::default(),
+            told_again: LogThrottle::new(PAUSE_LOG_INTERVAL),
             set_back: Mutex::default(),
             unkept: Arc::default(),
             busy: InFlight::default(),

@@ -7,10 +7,10 @@ use crate::consent::ConsentError;
 use crate::consent::not_listed;
 use crate::consent::shown;
 use crate::domain::person::PersonId;
-use crate::http::log_limit::EVERY;
-use crate::http::log_limit::LogThrottle;
-use crate::http::log_limit::more;
 use crate::http::rate_limit::RateLimit;
+use crate::log_throttle::DEFAULT_INTERVAL;
+use crate::log_throttle::LogThrottle;
+use crate::log_throttle::more;
 
 /// Limits the log lines about consents that failed. Any client can cause them.
 #[derive(Debug, Default)]
@@ -47,7 +47,8 @@ pub(super) struct CallbackError<'a> {
 
 impl Default for UnlistedLog {
     fn default() -> Self {
-        let (persons, all) = (RateLimit::new(1, EVERY), RateLimit::new(MAX_NAMED, EVERY / MAX_NAMED));
+        let persons = RateLimit::new(1, DEFAULT_INTERVAL);
+        let all = RateLimit::new(MAX_NAMED, DEFAULT_INTERVAL / MAX_NAMED);
         Self(Mutex::new(UnlistedLogState { persons, all, left_out: 0 }))
     }
 }

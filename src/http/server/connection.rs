@@ -31,7 +31,6 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use crate::http::log_limit::LogThrottle;
 use crate::http::response;
 use crate::http::response_body::ResponseBody;
 use crate::http::server::activity::Activity;
@@ -44,6 +43,7 @@ use crate::http::server::handler::Peer;
 use crate::http::server::redirect;
 use crate::http::server::redirect::Authority;
 use crate::http::server::tls::TlsFeed;
+use crate::log_throttle::LogThrottle;
 
 /// Interval of HTTP/2 keep-alive pings. A dead peer is detected after interval plus timeout, even while its
 /// request is in flight.

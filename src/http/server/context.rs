@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::http::log_limit::LogThrottle;
 use crate::http::server::limits::Limits;
 use crate::http::server::redirect::Authority;
 use crate::http::server::tls::TlsFeed;
+use crate::log_throttle::LogThrottle;
 use crate::tasks::Tasks;
 
 /// What a port needs to speak TLS.

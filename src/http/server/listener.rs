@@ -16,10 +16,8 @@ use tokio::net::TcpListener;
 use tokio::net::TcpStream;
 use tokio::net::UnixListener;
 use tokio::net::UnixStream;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::log_limit::LogThrottle;
 use crate::http::response_body::ResponseBody;
 use crate::http::server::activity::Activity;
 use crate::http::server::connection::connection;
@@ -29,6 +27,7 @@ use crate::http::server::context::ListenerContext;
 use crate::http::server::context::TlsContext;
 use crate::http::server::handler::Peer;
 use crate::http::server::limits::Limits;
+use crate::log_throttle::LogThrottle;
 use crate::tasks::Tasks;
 
 /// Pause after a failed accept (no file descriptor or memory is left) if no connection could be evicted.
@@ -129,11 +128,12 @@ where
 {
     let (stopping, limits) = (context.tasks.stopping(), &context.limits);
     let limiter = ConnectionLimiter::new(limits.connections);
-    let mut acceptor = Acceptor { listener, limiter: Arc::clone(&limiter), no_files: LogInterval(None) };
-    let mut is_full = LogInterval(None);
+    let acceptor =
+        Acceptor { listener, limiter: Arc::clone(&limiter), no_files: LogThrottle::new(LOG_INTERVAL) };
+    let is_full = LogThrottle::new(LOG_INTERVAL);
     loop {
         let Some((stream, from)) = acceptor.next(&stopping).await else { break };
-        if limiter.is_full() && is_full.now() {
+        if limiter.is_full() && is_full.next_line().is_some() {
             log::warn!("connection limit ({}) reached; closing idle connections", limits.connections);
         }
         let Some(permit) = stopping.run_until_cancelled(limiter.acquire(L::address(&from))).await else {
@@ -156,12 +156,12 @@ where
 struct Acceptor<L> {
     listener: L,
     limiter: Arc<ConnectionLimiter>,
-    no_files: LogInterval,
+    no_files: LogThrottle,
 }
 
 impl<L: Accept> Acceptor<L> {
     /// Returns the next connection, and retries after errors. `None` at the stop.
-    async fn next(&mut self, stopping: &CancellationToken) -> Option<(L::Stream, L::PeerAddress)> {
+    async fn next(&self, stopping: &CancellationToken) -> Option<(L::Stream, L::PeerAddress)> {
         loop {
             match stopping.run_until_cancelled(self.listener.accept()).await? {
                 Ok(accepted) => return Some(accepted),
@@ -178,24 +178,11 @@ impl<L: Accept> Acceptor<L> {
 
     /// Evicts idle connections. Most likely no file descriptor is left, and the store and calls to Webex need
     /// some, too. Returns how long to wait before the next accept.
-    fn evict_connections(&mut self, error: &io::Error) -> Duration {
-        if self.no_files.now() {
+    fn evict_connections(&self, error: &io::Error) -> Duration {
+        if self.no_files.next_line().is_some() {
             log::error!("cannot accept connections, retrying: {error}");
         }
         if self.limiter.evict(EVICTED_AT_ONCE) > 0 { EVICTION_PAUSE } else { ACCEPT_PAUSE }
-    }
-}
-
-/// The time of the last log line about a problem that may repeat.
-struct LogInterval(Option<Instant>);
-
-impl LogInterval {
-    fn now(&mut self) -> bool {
-        let due = self.0.is_none_or(|told| told.elapsed() >= LOG_INTERVAL);
-        if due {
-            self.0 = Some(Instant::now());
-        }
-        due
     }
 }
 
