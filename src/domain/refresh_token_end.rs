@@ -6,6 +6,9 @@
 
 use std::time::Duration;
 
+use strum::EnumString;
+use strum::IntoStaticStr;
+
 use crate::domain::time::DAY;
 use crate::domain::time::UnixTime;
 
@@ -19,7 +22,8 @@ const SHORTEST_COMPARED: Duration = Duration::from_secs(3600);
 pub const STALE: Duration = DAY.saturating_mul(7);
 
 /// What refreshes do to the reported end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RefreshTokenEnd {
     /// No refresh has shown it yet.
     #[default]
@@ -47,26 +51,16 @@ pub struct ComparedAnswers {
 }
 
 impl RefreshTokenEnd {
-    /// All of them with their words.
-    const WORDS: [(Self, &'static str); 3] =
-        [(Self::Unknown, "unknown"), (Self::Moves, "moves"), (Self::Stays, "stays")];
-
     /// The word, as it is stored and answered.
     #[must_use]
-    pub fn word(self) -> &'static str {
-        Self::WORDS
-            .iter()
-            .find(|(refresh_token_end, _)| *refresh_token_end == self)
-            .map_or("unknown", |(_, word)| word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The one that `word` stands for; [`RefreshTokenEnd::Unknown`] for anything else.
     #[must_use]
-    pub fn from_word(word: &str) -> Self {
-        Self::WORDS
-            .iter()
-            .find(|(_, w)| *w == word)
-            .map_or(Self::Unknown, |(refresh_token_end, _)| *refresh_token_end)
+    pub fn parse(word: &str) -> Self {
+        word.parse().unwrap_or_default()
     }
 
     /// Whether refreshes move the end; `None`: not known.

@@ -47,7 +47,7 @@ impl ProgramSink {
     async fn run(&self, outgoing: &OutgoingNotice) -> DeliveryResult {
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().env("PATH", PATH);
-        command.env("TOKEND_EVENT", outgoing.notice.kind.word());
+        command.env("TOKEND_EVENT", outgoing.notice.kind.as_str());
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         // A group of its own, so that the programs that it starts can be killed with it.
         command.process_group(0).kill_on_drop(true);

@@ -328,7 +328,7 @@ impl Sender {
         let (name, id) = (self.sink.name(), &claim.notice.id);
         match &outcome {
             DeliveryOutcome::Sent => {
-                log::info!("notices: {name} accepted {id} ({})", claim.notice.kind.word())
+                log::info!("notices: {name} accepted {id} ({})", claim.notice.kind.as_str())
             }
             DeliveryOutcome::GivenUp { why } => log::error!("notices: giving up {id} for {name}: {why}"),
             DeliveryOutcome::Again { at, why, .. } => {

@@ -35,7 +35,7 @@ pub fn subject(notice: &Notice) -> String {
 #[must_use]
 pub fn for_operators(notice: &Notice) -> String {
     let mut lines = vec![format!("webex-tokend: {}", subject(notice))];
-    lines.push(format!("{} at {}", notice.kind.word(), notice.at));
+    lines.push(format!("{} at {}", notice.kind.as_str(), notice.at));
     for name in notice.data.keys() {
         lines.push(format!("{}: {}", name.replace('_', " "), text_of(notice, name)));
     }
@@ -102,6 +102,8 @@ pub fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use strum::VariantArray;
+
     use super::*;
     use crate::domain::operator::Contact;
     use crate::domain::person::Person;
@@ -169,7 +171,7 @@ mod tests {
 
     #[test]
     fn every_type_has_a_subject_and_operators_see_all_data() {
-        for kind in NoticeType::ALL {
+        for kind in NoticeType::VARIANTS.iter().copied() {
             assert!(!subject(&Notice::new(kind, None, "1", NOW)).is_empty());
         }
         let text = for_operators(&expiring());

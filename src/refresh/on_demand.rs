@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use strum::IntoStaticStr;
 
 use tokio::time::Instant;
 use tokio::time::sleep;
@@ -65,7 +66,8 @@ pub enum TokenError {
 }
 
 /// The result of a refresh on demand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum RefreshOutcome {
     /// A new access token.
     Renewed,
@@ -81,12 +83,7 @@ impl RefreshOutcome {
     /// The result as the API writes it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Renewed => "renewed",
-            Self::Unchanged => "unchanged",
-            Self::Skipped => "skipped",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 }
 

@@ -70,7 +70,7 @@ impl EventStream {
     pub(super) async fn next(&mut self) -> Event {
         loop {
             let event = self.next_block().await.expect("the stream has ended");
-            if !event.name.is_empty() && NoticeType::from_word(&event.name).is_none() {
+            if !event.name.is_empty() && NoticeType::parse(&event.name).is_none() {
                 return event;
             }
         }
@@ -80,7 +80,7 @@ impl EventStream {
     pub(super) async fn next_notice(&mut self) -> Event {
         loop {
             let event = self.next_block().await.expect("the stream has ended");
-            if NoticeType::from_word(&event.name).is_some() {
+            if NoticeType::parse(&event.name).is_some() {
                 return event;
             }
         }

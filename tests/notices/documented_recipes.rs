@@ -8,6 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::process::Stdio;
+use strum::VariantArray;
 
 use webex_tokend::config::Config;
 use webex_tokend::config::SettingsSource;
@@ -71,14 +72,14 @@ fn the_documented_program_mails_what_needs_an_operator_and_ignores_the_rest() {
     let program = executable("on-notice", &block("#!/bin/sh"));
     executable("mail", "#!/bin/sh\nprintf '%s|' \"$@\"\ncat\n");
     let path = format!("{}:/usr/bin:/bin", dir.path().display());
-    for kind in NoticeType::ALL {
+    for kind in NoticeType::VARIANTS.iter().copied() {
         let mut command = Command::new(&program);
-        command.env_clear().env("PATH", &path).env("TOKEND_EVENT", kind.word());
+        command.env_clear().env("PATH", &path).env("TOKEND_EVENT", kind.as_str());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(b"{\"id\":\"evt_1\"}\n").unwrap();
         let output = child.wait_with_output().unwrap();
         assert!(output.status.success(), "{kind:?}");
-        let word = kind.word();
+        let word = kind.as_str();
         let is_mailed =
             word.starts_with("consent.") || ["token.at_risk", "app.paused", "digest", "test"].contains(&word);
         let mailed = format!("-s|webex-tokend: {word}|ops@example.com|{{\"id\":\"evt_1\"}}\n");

@@ -172,7 +172,7 @@ async fn grants_over(refresh_life: RefreshLife, days: u32) -> Vec<BTreeMap<&'sta
     let mut persons = vec![BTreeMap::new(); 3];
     for notice in sink.taken().iter() {
         let person = (0..3).find(|person| services.id(*person).to_string() == notice.queue()).unwrap();
-        persons[person].entry(notice.kind.word()).or_insert_with(Vec::new).push(notice.at);
+        persons[person].entry(notice.kind.as_str()).or_insert_with(Vec::new).push(notice.at);
     }
     persons
 }

@@ -103,7 +103,7 @@ impl TestSink {
     }
 
     pub(super) fn words(&self) -> Vec<&'static str> {
-        self.taken().iter().map(|notice| notice.kind.word()).collect()
+        self.taken().iter().map(|notice| notice.kind.as_str()).collect()
     }
 
     pub(super) fn has_refused_single_notices(&self) -> bool {

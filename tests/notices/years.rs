@@ -133,7 +133,7 @@ impl Years {
         for sink in &self.sinks {
             let (mut ids, mut again) = (BTreeMap::new(), 0);
             for notice in sink.taken().iter() {
-                let fact = (notice.kind.word().to_owned(), notice.queue(), notice.at);
+                let fact = (notice.kind.as_str().to_owned(), notice.queue(), notice.at);
                 let before = ids.insert(notice.id.clone(), fact.clone());
                 again += u32::from(before.is_some());
                 assert_eq!(before.unwrap_or_else(|| fact.clone()), fact, "{context}: one id, two events");
@@ -151,7 +151,7 @@ fn warnings_before_ends(taken: &[Notice]) -> Vec<Duration> {
     let mut first: BTreeMap<String, UnixTime> = BTreeMap::new();
     let mut warnings = Vec::new();
     for notice in taken {
-        match notice.kind.word() {
+        match notice.kind.as_str() {
             "consent.expiring" => _ = first.entry(notice.queue()).or_insert(notice.at),
             "consent.granted" => _ = first.remove(&notice.queue()),
             "consent.needed" => {

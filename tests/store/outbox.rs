@@ -102,7 +102,7 @@ pub(super) async fn settle(
 }
 
 pub(super) fn words(claims: &[DeliveryClaim]) -> Vec<&'static str> {
-    claims.iter().map(|claim| claim.notice.kind.word()).collect()
+    claims.iter().map(|claim| claim.notice.kind.as_str()).collect()
 }
 
 pub(super) async fn listed(store: &dyn FullStore) -> Vec<NoticeRecord> {
@@ -295,7 +295,7 @@ both_stores!(removals_keys_and_the_breaker_are_told, async |store: Arc<dyn FullS
         store.set_meta(MetaKey::Breaker, text.to_owned()).await.unwrap();
     }
     let told: Vec<&str> =
-        listed(&*store).await.iter().rev().map(|record| record.notice.kind.word()).collect();
+        listed(&*store).await.iter().rev().map(|record| record.notice.kind.as_str()).collect();
     assert_eq!(told, ["consent.granted", "person.forgotten", "app.paused", "app.resumed"]);
     assert_eq!(history_of(&*store, Some("ada")).await, ["person.forgotten", "consent.granted"]);
 });

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use aws_lc_rs::digest::SHA256;
 use aws_lc_rs::digest::digest;
+use strum::EnumString;
+use strum::IntoStaticStr;
 
 use crate::domain::time::UnixTime;
 
@@ -34,7 +36,8 @@ pub const MIN_TRIES: u32 = 4;
 pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// The state of a notice at one sink.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 pub enum DeliveryState {
     /// The notice waits for its first or next try.
     Waiting,
@@ -47,23 +50,16 @@ pub enum DeliveryState {
 }
 
 impl DeliveryState {
-    const WORDS: [(Self, &'static str); 4] = [
-        (Self::Waiting, "waiting"),
-        (Self::Sent, "sent"),
-        (Self::GivenUp, "given_up"),
-        (Self::Outdated, "outdated"),
-    ];
-
     /// The word for this state in the store and in the API.
     #[must_use]
-    pub fn word(self) -> &'static str {
-        Self::WORDS.iter().find(|(state, _)| *state == self).map_or("waiting", |(_, word)| word)
+    pub fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The state with this word.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(_, w)| *w == word).map(|(state, _)| *state)
+    pub fn parse(word: &str) -> Option<Self> {
+        word.parse().ok()
     }
 }
 

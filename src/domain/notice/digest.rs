@@ -29,8 +29,8 @@ pub fn is_held(notice: &Notice) -> bool {
 #[must_use]
 pub fn begin(kind: NoticeType, first: (i64, &str), now: UnixTime) -> Notice {
     let (number, id) = first;
-    let notice = Notice::new(NoticeType::Digest, None, &format!("{}\n{number} {id}", kind.word()), now);
-    notice.with("type", kind.word()).with("persons", 0).with("since", now.to_string())
+    let notice = Notice::new(NoticeType::Digest, None, &format!("{}\n{number} {id}", kind.as_str()), now);
+    notice.with("type", kind.as_str()).with("persons", 0).with("since", now.to_string())
 }
 
 /// The digest after notices about `more` further persons joined it.

@@ -12,6 +12,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Map;
 use serde_json::Value;
 use serde_json::json;
+use strum::EnumString;
+use strum::IntoStaticStr;
+use strum::VariantArray;
 
 use crate::domain::history::HistoryEntry;
 use crate::domain::person::Person;
@@ -20,71 +23,75 @@ use crate::domain::time::UnixTime;
 /// The name of the only app: the one that the `MY_APP_*` variables configure.
 pub const DEFAULT_APP: &str = "default";
 
-macro_rules! notice_types {
-    ($($(#[$doc:meta])+ $name:ident = $word:literal,)+) => {
-        /// The event types.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum NoticeType {
-            $($(#[$doc])+ $name,)+
-        }
-
-        impl NoticeType {
-            /// All types.
-            pub const ALL: [Self; [$(Self::$name),+].len()] = [$(Self::$name),+];
-
-            /// The value of `type` in the event's JSON.
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$name => $word,)+
-                }
-            }
-        }
-    };
-}
-
-notice_types! {
+/// The event types.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, EnumString, IntoStaticStr, VariantArray,
+)]
+pub enum NoticeType {
     /// A consent was stored.
-    ConsentGranted = "consent.granted",
+    #[strum(serialize = "consent.granted")]
+    ConsentGranted,
     /// Webex will not renew the grant.
-    ConsentNeeded = "consent.needed",
+    #[strum(serialize = "consent.needed")]
+    ConsentNeeded,
     /// The refresh token expires soon, and refreshes do not extend its life.
-    ConsentExpiring = "consent.expiring",
+    #[strum(serialize = "consent.expiring")]
+    ConsentExpiring,
     /// A refresh extended the life of the refresh token after a `consent.expiring`.
-    ConsentExtended = "consent.extended",
+    #[strum(serialize = "consent.extended")]
+    ConsentExtended,
     /// Refreshes fail, and the life left is below the survival margin.
-    TokenAtRisk = "token.at_risk",
+    #[strum(serialize = "token.at_risk")]
+    TokenAtRisk,
     /// A refresh or a new consent renewed the token after a `token.at_risk`.
-    TokenRecovered = "token.recovered",
+    #[strum(serialize = "token.recovered")]
+    TokenRecovered,
     /// The app's breaker opened.
-    AppPaused = "app.paused",
+    #[strum(serialize = "app.paused")]
+    AppPaused,
     /// The app's breaker closed.
-    AppResumed = "app.resumed",
+    #[strum(serialize = "app.resumed")]
+    AppResumed,
     /// The store cannot be written.
-    StoreFailing = "store.failing",
+    #[strum(serialize = "store.failing")]
+    StoreFailing,
     /// The store can be written again.
-    StoreRecovered = "store.recovered",
+    #[strum(serialize = "store.recovered")]
+    StoreRecovered,
     /// The served certificate ends soon, or has ended.
-    CertificateExpiring = "certificate.expiring",
+    #[strum(serialize = "certificate.expiring")]
+    CertificateExpiring,
     /// A certificate that does not end soon is served.
-    CertificateRenewed = "certificate.renewed",
+    #[strum(serialize = "certificate.renewed")]
+    CertificateRenewed,
     /// A person's grant was removed.
-    PersonForgotten = "person.forgotten",
+    #[strum(serialize = "person.forgotten")]
+    PersonForgotten,
     /// An API key was created.
-    KeyCreated = "key.created",
+    #[strum(serialize = "key.created")]
+    KeyCreated,
     /// An API key was revoked.
-    KeyRevoked = "key.revoked",
+    #[strum(serialize = "key.revoked")]
+    KeyRevoked,
     /// One notice in place of the notices of one type about more than twenty persons.
-    Digest = "digest",
+    #[strum(serialize = "digest")]
+    Digest,
     /// A test, requested by `notices test`.
-    Test = "test",
+    #[strum(serialize = "test")]
+    Test,
 }
 
 impl NoticeType {
+    /// The value of `type` in the event's JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+
     /// The type with this word.
     #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word)
+    pub fn parse(word: &str) -> Option<Self> {
+        word.parse().ok()
     }
 
     /// Whether the person gets notices of this type, if the operator has turned that on. True for the types that ask the
@@ -130,7 +137,7 @@ impl Notice {
     /// not about a person, the first part of the type (such as `store` of `store.failing`).
     #[must_use]
     pub fn queue(&self) -> String {
-        let family = self.kind.word().split('.').next().unwrap_or_default();
+        let family = self.kind.as_str().split('.').next().unwrap_or_default();
         self.person.as_ref().map_or_else(|| format!("-{family}"), |person| person.id.to_string())
     }
 
@@ -155,7 +162,7 @@ impl Notice {
         });
         json!({
             "id": self.id,
-            "type": self.kind.word(),
+            "type": self.kind.as_str(),
             "at": self.at.to_string(),
             "app": DEFAULT_APP,
             "person": person,
@@ -197,7 +204,7 @@ impl OutboxEntries {
     pub fn add_history_of_notices(&mut self) {
         for notice in &self.notices {
             let person = notice.person.as_ref().map(|person| &person.id);
-            self.history.push(HistoryEntry::new(notice.at, person, notice.kind.word(), &notice.summary()));
+            self.history.push(HistoryEntry::new(notice.at, person, notice.kind.as_str(), &notice.summary()));
         }
     }
 }
@@ -205,7 +212,7 @@ impl OutboxEntries {
 /// 144 bits of a hash over everything that identifies the event. The id contains no dots, because dots separate the parts of
 /// the text that a webhook's signature covers.
 fn id_of(kind: NoticeType, person: &str, version: &str) -> String {
-    let text = format!("{}\n{DEFAULT_APP}\n{person}\n{version}", kind.word());
+    let text = format!("{}\n{DEFAULT_APP}\n{person}\n{version}", kind.as_str());
     let hash = digest(&SHA256, text.as_bytes());
     format!("evt_{}", URL_SAFE_NO_PAD.encode(hash.as_ref().get(..18).unwrap_or_default()))
 }
@@ -243,10 +250,11 @@ mod tests {
 
     #[test]
     fn every_type_has_a_word_of_its_own() {
-        let words: BTreeSet<&str> = NoticeType::ALL.into_iter().map(NoticeType::word).collect();
-        assert_eq!(words.len(), NoticeType::ALL.len());
-        for kind in NoticeType::ALL {
-            assert_eq!(NoticeType::from_word(kind.word()), Some(kind));
+        let kinds = NoticeType::VARIANTS;
+        let words: BTreeSet<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
+        assert_eq!(words.len(), kinds.len());
+        for kind in kinds {
+            assert_eq!(NoticeType::parse(kind.as_str()), Some(*kind));
         }
     }
 

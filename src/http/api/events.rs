@@ -217,7 +217,7 @@ impl EventStream {
             Some(person) => self.holder.sees(&person.id) && !(*is_in_digest && self.holder.sees_all()),
             None => self.holder.sees_all(),
         };
-        is_visible.then(|| self::event(notice.kind.word(), &notice.to_json()))
+        is_visible.then(|| self::event(notice.kind.as_str(), &notice.to_json()))
     }
 
     /// Sends a chunk. Fails if the client does not read it in time, or if the subscriber is no longer

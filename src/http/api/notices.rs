@@ -144,7 +144,7 @@ fn item(record: NoticeRecord) -> api_types::NoticeItem {
     });
     api_types::NoticeItem {
         id: notice.id,
-        kind: notice.kind.word().to_owned(),
+        kind: notice.kind.as_str().to_owned(),
         at: notice.at.to_string(),
         app: DEFAULT_APP.to_owned(),
         person,
@@ -156,7 +156,7 @@ fn item(record: NoticeRecord) -> api_types::NoticeItem {
 fn delivery(one: Delivery) -> api_types::NoticeDelivery {
     api_types::NoticeDelivery {
         sink: one.sink,
-        state: one.state.word().to_owned(),
+        state: one.state.as_str().to_owned(),
         tries: one.tries,
         next_at: one.next_at.and_then(time),
         done_at: one.done_at.and_then(time),

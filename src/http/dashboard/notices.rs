@@ -92,7 +92,7 @@ impl Dashboard {
 
 fn row(record: &NoticeRecord, now: UnixTime) -> NoticeRow {
     let told = |delivery: &Delivery| {
-        let state = delivery.state.word().replace('_', " ");
+        let state = delivery.state.as_str().replace('_', " ");
         let why = delivery.why.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
         format!("{}: {state}{why}", delivery.sink)
     };

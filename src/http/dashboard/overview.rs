@@ -9,6 +9,7 @@ use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::query::ListQuery;
 use crate::http::dashboard::query::StateFilter;
 use crate::http::dashboard::row::RelativeTime;
+use strum::VariantArray;
 
 /// The data of this part of the page.
 pub(super) struct Overview {
@@ -54,7 +55,7 @@ impl Dashboard {
             answer: answer(&counts),
             people: thousands(counts.people),
             is_empty: counts.people == 0,
-            tiles: StateFilter::ALL.map(|filter| tile(home, filter, &counts)).into(),
+            tiles: StateFilter::VARIANTS.iter().map(|filter| tile(home, *filter, &counts)).collect(),
             pause: pause.map(|pause| (pause.cause.to_string(), RelativeTime::of(pause.until, now))),
         })
     }

@@ -1,5 +1,10 @@
 //! The query of the list in a URL. URLs with other content are tolerated.
 
+use std::str::FromStr;
+
+use strum::EnumString;
+use strum::IntoStaticStr;
+use strum::VariantArray;
 use url::form_urlencoded::Serializer;
 
 use crate::domain::grant::GrantState;
@@ -14,8 +19,9 @@ use crate::http::query_string;
 /// The orders that the table offers, and their names in the URL.
 const SORTS: [(SortBy, &str); 2] = [(SortBy::Email, "person"), (SortBy::NextRefresh, "next")];
 
-/// The group of people that one of the numbers counts and lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The group of people that one of the numbers counts and lists. The most urgent group is the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, EnumString, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case")]
 pub(super) enum StateFilter {
     /// People who must consent now.
     ConsentNeeded,
@@ -28,18 +34,9 @@ pub(super) enum StateFilter {
 }
 
 impl StateFilter {
-    /// All of them, the most urgent first.
-    pub(super) const ALL: [Self; 4] =
-        [Self::ConsentNeeded, Self::ConsentEnding, Self::Retrying, Self::Working];
-
     /// Its name in the URL.
-    pub(super) fn word(self) -> &'static str {
-        match self {
-            Self::ConsentNeeded => "consent_needed",
-            Self::ConsentEnding => "consent_ending",
-            Self::Retrying => "retrying",
-            Self::Working => "working",
-        }
+    pub(super) fn as_str(self) -> &'static str {
+        self.into()
     }
 
     /// The list of these people.
@@ -91,9 +88,7 @@ impl ListQuery {
         let typed = if search.is_some() { typed } else { String::new() };
         if let Some(search) = search {
             pick = ListSelection::Matching(search);
-        } else if let Some(filter) =
-            value("state").and_then(|word| StateFilter::ALL.into_iter().find(|filter| filter.word() == word))
-        {
+        } else if let Some(filter) = value("state").and_then(|word| StateFilter::from_str(&word).ok()) {
             pick = filter.pick();
         } else if let Some(sort) = value("sort") {
             let (word, turned) = sort.strip_prefix('-').map_or((&*sort, false), |word| (word, true));
@@ -112,7 +107,7 @@ impl ListQuery {
                 query.append_pair("q", &self.typed);
             }
             (_, Some(filter)) => {
-                query.append_pair("state", filter.word());
+                query.append_pair("state", filter.as_str());
             }
             (ListSelection::All(order), None) => {
                 if let Some((_, word)) = SORTS.iter().find(|(known, _)| known == order) {
@@ -151,7 +146,7 @@ impl ListQuery {
 
     /// Its filter, if it has one.
     pub(super) fn filter(&self) -> Option<StateFilter> {
-        StateFilter::ALL.into_iter().find(|filter| filter.pick() == self.pick)
+        StateFilter::VARIANTS.iter().copied().find(|filter| filter.pick() == self.pick)
     }
 
     /// Whether it is the list of all people from its start, without search, filter or order.
@@ -168,7 +163,7 @@ mod tests {
     #[test]
     fn queries_survive_formatting_and_parsing() {
         let mark = ListPosition { key: SortKey::Number(-5), serial: 7 };
-        let filters = StateFilter::ALL.map(|filter| format!("?state={}", filter.word()));
+        let filters = StateFilter::VARIANTS.iter().map(|filter| format!("?state={}", filter.as_str()));
         let others = ["", "?q=Ada+%26+%3Cb%3E", "?sort=-next", "?sort=person"].map(str::to_owned);
         for text in filters.into_iter().chain(others) {
             let query = ListQuery::parse(text.trim_start_matches('?'));

@@ -171,7 +171,7 @@ fn grant(row: &Row<'_>, context: &QueryContext, id: PersonId) -> Result<Grant, S
         next: Schedule { due_at: time(const { at("due_at") })?, wake_at: time(const { at("wake_at") })? },
         person_check_at: time(const { at("person_check_at") })?,
         notice_state: NoticeState {
-            refresh_token_end: RefreshTokenEnd::from_word(&row.get::<_, String>(const { at("horizon") })?),
+            refresh_token_end: RefreshTokenEnd::parse(&row.get::<_, String>(const { at("horizon") })?),
             last_expiring_step: row.get(const { at("expiring_told") })?,
             at_risk: row.get(const { at("at_risk") })?,
         },
@@ -264,7 +264,7 @@ pub(super) fn write(
         ":due_at": grant.next.due_at.0,
         ":wake_at": grant.next.wake_at.0,
         ":person_check_at": grant.person_check_at.0,
-        ":horizon": grant.notice_state.refresh_token_end.word(),
+        ":horizon": grant.notice_state.refresh_token_end.as_str(),
         ":expiring_told": grant.notice_state.last_expiring_step,
         ":at_risk": grant.notice_state.at_risk,
     };

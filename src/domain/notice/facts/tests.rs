@@ -39,7 +39,7 @@ fn refreshed(grant: &Grant, verdict: Verdict, at: UnixTime) -> Grant {
 }
 
 fn words(grant: &Grant) -> Vec<&'static str> {
-    grant.outbox_entries.notices.iter().map(|notice| notice.kind.word()).collect()
+    grant.outbox_entries.notices.iter().map(|notice| notice.kind.as_str()).collect()
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Outbox {
         let is_open = |stored: &StoredNotice| {
             stored.notice.kind == NoticeType::Digest
                 && stored.held_until.is_some()
-                && stored.notice.data.get("type").and_then(|text| text.as_str()) == Some(kind.word())
+                && stored.notice.data.get("type").and_then(|text| text.as_str()) == Some(kind.as_str())
         };
         let open = self.notices.iter().find(|(_, stored)| is_open(stored)).map(|(number, _)| *number);
         let all = self.held(kind, UnixTime::NEVER);

@@ -352,5 +352,5 @@ impl Outbox {
 /// The history entry of a notice that was given up.
 fn given_up(notice: &Notice, (sink, why): (&str, &str), now: UnixTime) -> HistoryEntry {
     let person = notice.person.as_ref().map(|person| &person.id);
-    HistoryEntry::new(now, person, "notice.given_up", &format!("{} for {sink}: {why}", notice.kind.word()))
+    HistoryEntry::new(now, person, "notice.given_up", &format!("{} for {sink}: {why}", notice.kind.as_str()))
 }

@@ -204,7 +204,7 @@ fn remember_given_up(
 ) -> Result<(), StoreError> {
     let Some(notice) = listing::notice(db, number)? else { return Ok(()) };
     let person = notice.person.as_ref().map(|person| &person.id);
-    let detail = format!("{} for {sink}: {why}", notice.kind.word());
+    let detail = format!("{} for {sink}: {why}", notice.kind.as_str());
     record::remember(db, &HistoryEntry::new(now, person, "notice.given_up", &detail))
 }
 

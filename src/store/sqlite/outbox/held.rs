@@ -19,7 +19,7 @@ pub(super) fn release(db: &Connection, context: &QueryContext, now: UnixTime) ->
          ORDER BY type = 'digest' LIMIT 1";
     // Digests come last, because the notices that are due now may still join one.
     let due: Option<String> = db.prepare_cached(sql)?.query_row([now.0], |row| row.get(0)).optional()?;
-    let Some(kind) = due.as_deref().and_then(NoticeType::from_word) else { return Ok(false) };
+    let Some(kind) = due.as_deref().and_then(NoticeType::parse) else { return Ok(false) };
     if kind == NoticeType::Digest {
         release_due(db, context, kind, now)?;
         return Ok(true);
@@ -39,7 +39,7 @@ fn has_many(db: &Connection, kind: NoticeType) -> Result<bool, StoreError> {
          WHERE type = ?1 AND held_until IS NOT NULL ORDER BY number LIMIT ?2)";
     // Several notices of the same person may be held.
     let reach = i64::try_from(digest::MAX_SEPARATE_PERSONS * 4).unwrap_or(i64::MAX);
-    let persons: i64 = db.prepare_cached(sql)?.query_row(params![kind.word(), reach], |row| row.get(0))?;
+    let persons: i64 = db.prepare_cached(sql)?.query_row(params![kind.as_str(), reach], |row| row.get(0))?;
     Ok(usize::try_from(persons).unwrap_or(0) > digest::MAX_SEPARATE_PERSONS)
 }
 
@@ -61,7 +61,7 @@ fn held(db: &Connection, kind: NoticeType, until: UnixTime) -> Result<Vec<i64>, 
          AND held_until <= ?2 ORDER BY number LIMIT ?3";
     let step = i64::try_from(digest::MERGE_BATCH).unwrap_or(i64::MAX);
     let mut query = db.prepare_cached(sql)?;
-    let rows = query.query_map(params![kind.word(), until.0, step], |row| row.get(0))?;
+    let rows = query.query_map(params![kind.as_str(), until.0, step], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
@@ -97,7 +97,7 @@ pub(super) fn end_hold(
 fn open_digest(db: &Connection, kind: NoticeType) -> Result<Option<i64>, StoreError> {
     let sql = "SELECT number FROM notices INDEXED BY notices_held WHERE type = 'digest' AND held_until IS NOT NULL \
          AND data ->> 'type' = ?1 LIMIT 1";
-    Ok(db.prepare_cached(sql)?.query_row([kind.word()], |row| row.get(0)).optional()?)
+    Ok(db.prepare_cached(sql)?.query_row([kind.as_str()], |row| row.get(0)).optional()?)
 }
 
 /// Moves held notices into a digest, at most [`digest::MERGE_BATCH`] of them. Their deliveries to persons remain.

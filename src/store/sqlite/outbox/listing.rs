@@ -32,7 +32,7 @@ const PRUNE_STEP: i64 = 500;
 /// `None` for a type that this program does not know.
 fn read(row: &Row<'_>) -> rusqlite::Result<Option<(i64, Notice)>> {
     let (kind, data): (String, String) = (row.get("type")?, row.get("data")?);
-    let Some(kind) = NoticeType::from_word(&kind) else { return Ok(None) };
+    let Some(kind) = NoticeType::parse(&kind) else { return Ok(None) };
     let id: Option<String> = row.get("person_id")?;
     let email: Option<String> = row.get("email")?;
     let display_name = row.get("display_name")?;
@@ -81,7 +81,7 @@ fn deliveries(db: &Connection, number: i64) -> Result<Vec<Delivery>, StoreError>
     let mut query = db.prepare_cached(sql)?;
     let rows = query.query_map([number], |row| {
         let (state, next_at): (String, i64) = (row.get(1)?, row.get(3)?);
-        let state = DeliveryState::from_word(&state).unwrap_or(DeliveryState::Waiting);
+        let state = DeliveryState::parse(&state).unwrap_or(DeliveryState::Waiting);
         let waits = state == DeliveryState::Waiting && UnixTime(next_at) != UnixTime::NEVER;
         Ok(Delivery {
             sink: row.get(0)?,

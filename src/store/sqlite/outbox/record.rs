@@ -76,7 +76,7 @@ pub(super) fn insert(
     let person = notice.person.as_ref();
     let added = db.prepare_cached(sql)?.execute(params![
         notice.id,
-        notice.kind.word(),
+        notice.kind.as_str(),
         notice.at.0,
         person.map(|person| person.id.as_str()),
         person.and_then(|person| person.email.as_ref()).map(Email::as_str),
