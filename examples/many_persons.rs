@@ -98,6 +98,7 @@ fn person(number: usize) -> Result<Person, AnyError> {
     let mut person = Person::known_by(PersonId::parse(&known.id)?);
     person.email = Some(Email::parse(&known.email)?);
     person.display_name = Some(known.display_name);
+    person.org_id = Some(known.org_id);
     Ok(person)
 }
 
@@ -108,7 +109,7 @@ fn grant(number: usize, obtained: UnixTime) -> Result<Grant, AnyError> {
         access_token,
         refresh_token,
         token_type: "Bearer".to_owned(),
-        scope: Some("spark:people_read spark:kms".to_owned()),
+        scope: Some("spark:all spark:kms".to_owned()),
         expires_at: obtained + 14 * DAY,
         refresh_token_expires_at: Some(obtained + 90 * DAY),
     };
