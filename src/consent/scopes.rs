@@ -43,8 +43,9 @@ impl ConsentService {
         }
         if persons > 0 {
             let missing: Vec<String> = missing.into_iter().collect();
+            let oldest = if looked_at < LOOKED_AT { "" } else { "the oldest " };
             log::warn!(
-                "{persons} of {looked_at} grants lack a scope of MY_APP_SCOPES ({}); `webex-tokend people --missing-scope` \
+                "{persons} of {oldest}{looked_at} grants lack a scope of MY_APP_SCOPES ({}); `webex-tokend people --missing-scope` \
                  lists the persons, who grant it by a new consent",
                 missing.join(" ")
             );

@@ -137,7 +137,7 @@ impl CheckContext {
             self.services.cache.invalidate(id);
             log::info!(
                 person = id.as_str();
-                "{person}: Webex has another address or name: {}, before {}",
+                "{person}: Webex has another address, name or organization: {}, before {}",
                 describe(&person),
                 describe(before)
             );
@@ -173,5 +173,6 @@ impl CheckContext {
 fn describe(person: &Person) -> String {
     let or_none = |text: Option<&str>| text.unwrap_or("none").to_owned();
     let (email, name) = (person.email.as_ref().map(|email| email.as_str()), person.display_name.as_deref());
-    format!("{} ({})", or_none(email), or_none(name))
+    let organization = or_none(person.org_id.as_deref());
+    format!("{} ({}, organization {organization})", or_none(email), or_none(name))
 }

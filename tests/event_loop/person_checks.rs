@@ -77,7 +77,7 @@ async fn a_changed_address_and_name_are_stored_within_about_a_week_and_reported(
     assert_eq!(services.context.cache.get(&services.id(0)).await.unwrap().unwrap().person, after);
     assert_eq!(after.email.unwrap().as_str(), "ada.king@example.com");
     assert_eq!(after.display_name.as_deref(), Some("Ada King"));
-    assert_eq!((after.id, after.org_id), (before.id, before.org_id));
+    assert_eq!((after.id, after.org_id), (before.id, before.org_id.clone()));
     assert!(services.context.cache.events().changed_since(mark, &services.id(0)));
     let meant = async |email: &str| {
         services.context.cache.resolve(&PersonQuery::parse(email).unwrap()).await.unwrap()
@@ -86,11 +86,15 @@ async fn a_changed_address_and_name_are_stored_within_about_a_week_and_reported(
     assert_eq!(meant(before.email.unwrap().as_str()).await, ResolvedPerson::Unknown);
     let told: Vec<String> = captured_logs()
         .into_iter()
-        .filter(|(level, text)| *level == Level::Info && text.contains("another address or name"))
+        .filter(|(level, text)| {
+            *level == Level::Info && text.contains("another address, name or organization")
+        })
         .map(|(_, text)| text)
         .collect();
     assert_eq!(told.len(), 1, "{told:?}");
-    assert!(told[0].contains("ada.king@example.com (Ada King), before ada@example.com"), "{told:?}");
+    let organization = before.org_id.unwrap();
+    let now = format!("ada.king@example.com (Ada King, organization {organization}), before ada@example.com");
+    assert!(told[0].contains(&now), "{told:?}");
 }
 
 #[tokio::test(start_paused = true)]
