@@ -1,25 +1,24 @@
 //! The HTTP server: sockets, TLS, limits, routing, the API, the pages and the dashboard. It bounds what an
 //! abusive client can consume. It imports neither `store` nor `webex`.
+//!
+//! | module | what it is |
+//! | --- | --- |
+//! | [`server`] | listeners, TLS, certificates, connections and their limits, the control socket |
+//! | [`router`] | which handler gets a request |
+//! | `auth` | who sends a request: API keys and callers; rate limits by name |
+//! | [`request`] | what is read from a request: body, query, cookies, pagination cursor |
+//! | [`response`] | responses: builders and headers, body, errors and their statuses |
+//! | [`api`] | the API, and the endpoint of the token service |
+//! | [`pages`] | the pages on which persons consent |
+//! | `dashboard` | the pages for operators |
 
 pub mod api;
-mod api_error;
 mod auth;
-mod caller;
-mod client_network;
-pub mod cookies;
-mod csp;
-mod cursor;
 mod dashboard;
-mod error_response;
-mod log_path;
 pub mod pages;
-mod query_string;
-mod rate_limit;
-pub mod request_body;
-mod response;
-pub mod response_body;
+pub mod request;
+pub mod response;
 pub mod router;
 pub mod server;
-mod token_service;
 
 pub use server::redirect::Authority;

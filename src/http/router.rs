@@ -14,21 +14,21 @@ use crate::health::NotReady;
 use crate::http::api::context::Api;
 use crate::http::api::context::ApiServices;
 use crate::http::api::routes::PREFIX;
-use crate::http::auth::ApiKeyAuth;
-use crate::http::caller::Caller;
+use crate::http::api::token_service;
+use crate::http::api::token_service::TokenServiceEndpoint;
+use crate::http::auth::api_key_auth::ApiKeyAuth;
+use crate::http::auth::caller::Caller;
 use crate::http::dashboard::assets;
 use crate::http::dashboard::context::Dashboard;
-use crate::http::error_response;
-use crate::http::log_path::without_random_parts;
 use crate::http::pages::asset;
 use crate::http::pages::context::ConsentPages;
 use crate::http::pages::space;
-use crate::http::request_body;
+use crate::http::request::log_path::without_random_parts;
+use crate::http::request::request_body;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::error_response;
+use crate::http::response::response_body::ResponseBody;
 use crate::http::server::handler::Peer;
-use crate::http::token_service;
-use crate::http::token_service::TokenServiceEndpoint;
 
 /// The state that request handlers share.
 pub struct Routes {

@@ -18,7 +18,7 @@ use webex_sim::model::FaultKind;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::events::RING_LEN;
 use webex_tokend::http::api::Caller;
-use webex_tokend::http::response_body::ResponseBody;
+use webex_tokend::http::response::response_body::ResponseBody;
 
 use super::event_client::Event;
 use super::event_client::EventStream;

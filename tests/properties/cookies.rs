@@ -13,7 +13,7 @@ use webex_tokend::consent::BegunConsent;
 use webex_tokend::consent::ConsentError;
 use webex_tokend::domain::secret::Secret;
 use webex_tokend::domain::ticket::Ticket;
-use webex_tokend::http::cookies::Cookies;
+use webex_tokend::http::request::cookies::Cookies;
 
 use super::harness::InMemoryConsents;
 

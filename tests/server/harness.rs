@@ -33,7 +33,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use webex_tokend::http::Authority;
-use webex_tokend::http::response_body::ResponseBody;
+use webex_tokend::http::response::response_body::ResponseBody;
 use webex_tokend::http::server::certificate::SelfSigned;
 use webex_tokend::http::server::context::TlsContext;
 use webex_tokend::http::server::handler::Peer;

@@ -8,8 +8,8 @@ use rustls::version::TLS12;
 use rustls::version::TLS13;
 use tokio::io::AsyncReadExt;
 use tokio::io::AsyncWriteExt;
-use webex_tokend::http::request_body;
-use webex_tokend::http::request_body::BodyError;
+use webex_tokend::http::request::request_body;
+use webex_tokend::http::request::request_body::BodyError;
 use webex_tokend::http::server::limits::Limits;
 
 use super::harness::GatedService;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
-use webex_tokend::http::response_body::ResponseBody;
+use webex_tokend::http::response::response_body::ResponseBody;
 use webex_tokend::tasks::Tasks;
 
 use super::harness::TestServer;

@@ -21,10 +21,10 @@ use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
 use crate::http::api::request::printable;
 use crate::http::api::views;
-use crate::http::api_error::ApiError;
-use crate::http::cursor;
+use crate::http::request::cursor;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 
 type KeyResult = Result<Response<ResponseBody>, ApiError>;
 

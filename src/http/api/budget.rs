@@ -14,9 +14,9 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 
 use crate::domain::person::PersonId;
-use crate::http::api_error::ApiError;
-use crate::http::caller::Caller;
-use crate::http::rate_limit::RateLimit;
+use crate::http::auth::caller::Caller;
+use crate::http::auth::rate_limit::RateLimit;
+use crate::http::response::api_error::ApiError;
 use crate::refresh::RateLimits;
 use crate::refresh::RefreshService;
 

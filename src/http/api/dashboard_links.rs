@@ -6,10 +6,10 @@ use hyper::StatusCode;
 use crate::api_types;
 use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
-use crate::http::api_error::ApiError;
 use crate::http::dashboard::login_links::LinkError;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 
 /// `POST /dashboard-links`
 pub(super) async fn make(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {

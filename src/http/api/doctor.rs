@@ -10,9 +10,9 @@ use crate::api_types::FindingStatus;
 use crate::api_types::attention;
 use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
-use crate::http::api_error::ApiError;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 
 /// `GET /doctor`
 pub(super) async fn doctor(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {

@@ -27,11 +27,11 @@ use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
 use crate::http::api::status;
 use crate::http::api::subscribers::SubscriberPermit;
-use crate::http::api_error::ApiError;
-use crate::http::caller::Caller;
+use crate::http::auth::caller::Caller;
 use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 
 /// Short enough that neither a proxy (usually a minute) nor our watchdog takes a quiet stream for a dead one.
 const HEARTBEAT: Duration = Duration::from_secs(15);

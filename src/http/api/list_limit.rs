@@ -10,8 +10,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-use crate::http::api_error::ApiError;
-use crate::http::caller::Caller;
+use crate::http::auth::caller::Caller;
+use crate::http::response::api_error::ApiError;
 
 /// Lists that are created at once, in total.
 const MAX_LISTS: usize = 4;

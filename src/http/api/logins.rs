@@ -14,9 +14,9 @@ use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
-use crate::http::api_error::ApiError;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 
 type LoginResult = Result<Response<ResponseBody>, ApiError>;
 

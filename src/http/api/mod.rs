@@ -17,6 +17,7 @@ pub(in crate::http) mod request;
 pub(in crate::http) mod routes;
 pub(in crate::http) mod status;
 pub(in crate::http) mod subscribers;
+pub(in crate::http) mod token_service;
 mod views;
 
 pub use crate::http::api::context::Api;
@@ -26,4 +27,4 @@ pub use crate::http::api::routes::OPENAPI;
 pub use crate::http::api::routes::PREFIX;
 pub use crate::http::api::routes::surface;
 pub use crate::http::api::status::breaker;
-pub use crate::http::caller::Caller;
+pub use crate::http::auth::caller::Caller;

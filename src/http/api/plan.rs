@@ -16,9 +16,9 @@ use crate::domain::why::RuleResult;
 use crate::http::api::context::Api;
 use crate::http::api::request::ApiRequest;
 use crate::http::api::views::time;
-use crate::http::api_error::ApiError;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 
 /// `GET /people/{person}/why`
 pub(super) async fn why(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {

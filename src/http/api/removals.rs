@@ -12,9 +12,9 @@ use crate::http::api::context::Api;
 use crate::http::api::people::parse_state;
 use crate::http::api::request::ApiRequest;
 use crate::http::api::request::printable;
-use crate::http::api_error::ApiError;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 
 /// Maximum number of persons of one request. Their removal is one transaction, which must not hold up refreshes.
 const MAX_PERSONS: usize = 200;

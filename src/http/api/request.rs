@@ -17,9 +17,9 @@ use crate::domain::person::PersonQuery;
 use crate::domain::person::ResolvedPerson;
 use crate::grant_cache::StoreError;
 use crate::http::api::context::Api;
-use crate::http::api_error::ApiError;
-use crate::http::caller::Caller;
-use crate::http::cursor;
+use crate::http::auth::caller::Caller;
+use crate::http::request::cursor;
+use crate::http::response::api_error::ApiError;
 
 /// An API request and its caller.
 pub(super) struct ApiRequest {

@@ -23,12 +23,12 @@ use crate::http::api::plan;
 use crate::http::api::removals;
 use crate::http::api::request::ApiRequest;
 use crate::http::api::status;
-use crate::http::api_error::ApiError;
-use crate::http::caller::Caller;
-use crate::http::error_response;
-use crate::http::request_body;
+use crate::http::auth::caller::Caller;
+use crate::http::request::request_body;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::error_response;
+use crate::http::response::response_body::ResponseBody;
 
 /// The prefix of every path of the API.
 pub const PREFIX: &str = "/api/v1";

@@ -16,7 +16,7 @@ use crate::http::pages::error::ErrorPage;
 use crate::http::pages::error::Severity;
 use crate::http::pages::frame::PageFrame;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::response_body::ResponseBody;
 
 /// The dashboard.
 pub(in crate::http) struct Dashboard {

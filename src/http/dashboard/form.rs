@@ -17,9 +17,9 @@ use crate::domain::secret::Secret;
 use crate::http::dashboard::allowed_origin::one;
 use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::sessions::DashboardSession;
-use crate::http::request_body;
-use crate::http::request_body::BodyError;
-use crate::http::response_body::ResponseBody;
+use crate::http::request::request_body;
+use crate::http::request::request_body::BodyError;
+use crate::http::response::response_body::ResponseBody;
 use crate::http::server::activity::Activity;
 
 /// Maximum size of a form in bytes.

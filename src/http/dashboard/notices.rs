@@ -6,14 +6,14 @@ use hyper::StatusCode;
 
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
-use crate::http::api_error::ApiError;
 use crate::http::dashboard::assets::AssetUrls;
 use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::row::RelativeTime;
 use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::pages::frame::PageFrame;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 use crate::notices::Delivery;
 use crate::notices::HistoryPage;
 use crate::notices::NoticePage;

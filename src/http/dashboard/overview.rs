@@ -4,11 +4,11 @@ use crate::api_types::attention;
 use crate::domain::overview::BoundedCount;
 use crate::domain::overview::StateCounts;
 use crate::domain::time::UnixTime;
-use crate::http::api_error::ApiError;
 use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::query::ListQuery;
 use crate::http::dashboard::query::StateFilter;
 use crate::http::dashboard::row::RelativeTime;
+use crate::http::response::api_error::ApiError;
 use strum::VariantArray;
 
 /// The data of this part of the page.

@@ -4,12 +4,12 @@ use hyper::Request;
 use hyper::Response;
 use hyper::body::Incoming;
 
-use crate::http::api_error::ApiError;
 use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::sessions::DashboardSession;
-use crate::http::error_response;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::error_response;
+use crate::http::response::response_body::ResponseBody;
 
 /// `GET`: changes nothing.
 pub(super) async fn get(

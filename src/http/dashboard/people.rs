@@ -12,7 +12,6 @@ use crate::domain::list::SortBy;
 use crate::domain::list::SortKey;
 use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
-use crate::http::api_error::ApiError;
 use crate::http::dashboard::assets::AssetUrls;
 use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::invitation::InvitationText;
@@ -24,9 +23,10 @@ use crate::http::dashboard::row::PersonRow;
 use crate::http::dashboard::row::name_of;
 use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::pages::frame::PageFrame;
-use crate::http::query_string;
+use crate::http::request::query_string;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 
 /// Rows on one page of the list.
 const ROWS: usize = 50;

@@ -11,7 +11,6 @@ use url::form_urlencoded::Serializer;
 
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
-use crate::http::api_error::ApiError;
 use crate::http::dashboard::assets::AssetUrls;
 use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::notices::HistoryRow;
@@ -21,9 +20,10 @@ use crate::http::dashboard::row::PersonRow;
 use crate::http::dashboard::row::RelativeTime;
 use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::pages::frame::PageFrame;
-use crate::http::query_string;
+use crate::http::request::query_string;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 use crate::refresh::TokenError;
 
 #[derive(Template)]

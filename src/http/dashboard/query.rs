@@ -13,8 +13,8 @@ use crate::domain::list::ListSelection;
 use crate::domain::list::SortBy;
 use crate::domain::search::MAX_LEN;
 use crate::domain::search::Search;
-use crate::http::cursor;
-use crate::http::query_string;
+use crate::http::request::cursor;
+use crate::http::request::query_string;
 
 /// The orders that the table offers, and their names in the URL.
 const SORTS: [(SortBy, &str); 2] = [(SortBy::Email, "person"), (SortBy::NextRefresh, "next")];

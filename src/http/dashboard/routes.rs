@@ -9,16 +9,16 @@ use hyper::body::Incoming;
 
 use crate::http::api::events::Subscriber;
 use crate::http::api::request::last_event;
-use crate::http::auth::ApiKeyAuth;
+use crate::http::auth::api_key_auth::ApiKeyAuth;
 use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::pages;
 use crate::http::dashboard::sessions::DashboardSession;
-use crate::http::error_response;
-use crate::http::log_path::without_random_parts;
-use crate::http::query_string;
-use crate::http::request_body;
+use crate::http::request::log_path::without_random_parts;
+use crate::http::request::query_string;
+use crate::http::request::request_body;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::error_response;
+use crate::http::response::response_body::ResponseBody;
 use crate::http::server::handler::Peer;
 
 /// The prefix of every path of the dashboard.

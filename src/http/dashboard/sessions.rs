@@ -23,13 +23,13 @@ use crate::clock::Clock;
 use crate::domain::person::PersonId;
 use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
-use crate::http::caller::Caller;
-use crate::http::cookies::CookieScope;
-use crate::http::cookies::Cookies;
+use crate::http::auth::caller::Caller;
 use crate::http::dashboard::login_links::Hash;
 use crate::http::dashboard::login_links::LoginLinks;
 use crate::http::dashboard::login_links::random_token;
 use crate::http::dashboard::login_links::sha256;
+use crate::http::request::cookies::CookieScope;
+use crate::http::request::cookies::Cookies;
 
 /// The name of their cookies.
 const COOKIE: &str = "dashboard";

@@ -9,19 +9,19 @@ use hyper::header::HeaderValue;
 
 use crate::domain::api_key::Right;
 use crate::domain::secret::Secret;
-use crate::http::api_error::ApiError;
-use crate::http::auth::ApiKeyAuth;
-use crate::http::caller::Caller;
-use crate::http::cookies::add_cookies;
+use crate::http::auth::api_key_auth::ApiKeyAuth;
+use crate::http::auth::caller::Caller;
 use crate::http::dashboard::assets::AssetUrls;
 use crate::http::dashboard::context::Dashboard;
 use crate::http::dashboard::login_links::Redeem;
 use crate::http::dashboard::sessions::DashboardSession;
 use crate::http::dashboard::sessions::NewSession;
 use crate::http::pages::frame::PageFrame;
-use crate::http::query_string;
+use crate::http::request::cookies::add_cookies;
+use crate::http::request::query_string;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 use crate::http::server::handler::Peer;
 
 #[derive(Template)]

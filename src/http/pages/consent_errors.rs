@@ -4,11 +4,11 @@ use hyper::Response;
 use hyper::StatusCode;
 
 use crate::consent::ConsentError;
-use crate::http::api_error::WEBEX_RETRY;
 use crate::http::pages::error;
 use crate::http::pages::frame::PageFrame;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::WEBEX_RETRY;
+use crate::http::response::response_body::ResponseBody;
 use crate::refresh::TokenError;
 
 /// The page for a failed consent.

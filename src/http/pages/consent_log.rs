@@ -7,7 +7,7 @@ use crate::consent::ConsentError;
 use crate::consent::not_listed;
 use crate::consent::shown;
 use crate::domain::person::PersonId;
-use crate::http::rate_limit::RateLimit;
+use crate::http::auth::rate_limit::RateLimit;
 use crate::log_throttle::DEFAULT_INTERVAL;
 use crate::log_throttle::LogThrottle;
 use crate::log_throttle::more;

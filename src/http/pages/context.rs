@@ -9,14 +9,14 @@ use url::Url;
 use crate::consent::ConsentService;
 use crate::domain::operator::Operator;
 use crate::http::api::context::ApiServices;
-use crate::http::cookies::Cookies;
 use crate::http::pages::consent_log::ConsentLog;
 use crate::http::pages::error;
 use crate::http::pages::frame::PageFrame;
 use crate::http::pages::home::HomePage;
 use crate::http::pages::scopes::scopes;
+use crate::http::request::cookies::Cookies;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::response_body::ResponseBody;
 use crate::refresh::RefreshService;
 use crate::tasks::Tasks;
 

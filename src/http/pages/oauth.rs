@@ -13,17 +13,17 @@ use crate::consent::ConsentError;
 use crate::domain::code_exchange::ClientNetwork;
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
-use crate::http::client_network::network;
-use crate::http::cookies::add_cookies;
-use crate::http::csp;
+use crate::http::auth::client_network::network;
 use crate::http::pages::callback::Callback;
 use crate::http::pages::consent_errors;
 use crate::http::pages::consent_log::CallbackError;
 use crate::http::pages::context::ConsentPages;
 use crate::http::pages::granted::GrantedPage;
 use crate::http::pages::space;
+use crate::http::request::cookies::add_cookies;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::csp;
+use crate::http::response::response_body::ResponseBody;
 use crate::http::server::handler::Peer;
 
 impl ConsentPages {

@@ -15,14 +15,14 @@ use tokio::time::timeout;
 use crate::consent::ConsentService;
 use crate::consent::SpaceWidget;
 use crate::domain::person::PersonId;
-use crate::http::cookies::add_cookies;
-use crate::http::csp;
 use crate::http::pages::consent_errors;
 use crate::http::pages::context::ConsentPages;
 use crate::http::pages::error;
 use crate::http::pages::frame::PageFrame;
+use crate::http::request::cookies::add_cookies;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::csp;
+use crate::http::response::response_body::ResponseBody;
 use crate::refresh::TokenError;
 use crate::tasks::Tasks;
 

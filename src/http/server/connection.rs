@@ -32,7 +32,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::response_body::ResponseBody;
 use crate::http::server::activity::Activity;
 use crate::http::server::byte_budget::BudgetedStream;
 use crate::http::server::context::ListenerContext;

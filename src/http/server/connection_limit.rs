@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use tokio::time::Instant;
 use tokio::time::timeout;
 
-use crate::http::client_network::network;
+use crate::http::auth::client_network::network;
 use crate::http::server::activity::Activity;
 
 /// A connection that was accepted or had a request in flight within this time is not evicted, because a

@@ -27,7 +27,7 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::domain::socket_group::SocketGroup;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::response_body::ResponseBody;
 use crate::http::server::control_error::ControlError;
 use crate::http::server::limits::Limits;
 use crate::http::server::limits::open_files;

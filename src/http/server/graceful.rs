@@ -10,7 +10,7 @@ use hyper::server::conn::http1;
 use hyper::server::conn::http2;
 use hyper::service::HttpService;
 
-use crate::http::response_body::ResponseBody;
+use crate::http::response::response_body::ResponseBody;
 use crate::tasks::Tasks;
 
 /// Runs HTTP/2 streams as tasks of the daemon, so that the shutdown waits for them.

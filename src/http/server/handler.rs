@@ -7,7 +7,7 @@ use hyper::Request;
 use hyper::Response;
 use hyper::body::Incoming;
 
-use crate::http::response_body::ResponseBody;
+use crate::http::response::response_body::ResponseBody;
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub trait Handler: Clone + Send + 'static {
     /// work that must be completed once begun belongs in a task of its own.
     type ResponseFuture: Future<Output = Response<ResponseBody>> + Send + 'static;
 
-    /// Begins to handle `request`. Its body is unbounded: read it with [`crate::http::request_body::read`].
+    /// Begins to handle `request`. Its body is unbounded: read it with [`crate::http::request::request_body::read`].
     fn handle(&self, request: Request<Incoming>, peer: Peer) -> Self::ResponseFuture;
 }
 

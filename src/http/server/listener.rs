@@ -18,7 +18,7 @@ use tokio::net::UnixListener;
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::http::response_body::ResponseBody;
+use crate::http::response::response_body::ResponseBody;
 use crate::http::server::activity::Activity;
 use crate::http::server::connection::connection;
 use crate::http::server::connection::local_connection;

@@ -10,7 +10,7 @@ use hyper::header;
 use hyper::header::HeaderValue;
 
 use crate::domain::host::is_host;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::response_body::ResponseBody;
 
 /// `host` or `host:port`, safe to put into a URL: a DNS name, an IPv4 address or a bracketed IPv6 address.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -85,14 +85,14 @@ where
 
 /// Discards the rest of a refused request's body, within limits. If a client first asks whether to send the
 /// body (`Expect`), the body is not requested.
-pub(super) async fn discard(request: Request<Incoming>) {
+pub(in crate::http) async fn discard(request: Request<Incoming>) {
     if !request.headers().contains_key(header::EXPECT) {
         drain(request.into_body()).await;
     }
 }
 
 /// The same for an unauthenticated client. While its body arrives, its connection counts as idle.
-pub(super) async fn discard_of_stranger(request: Request<Incoming>) {
+pub(in crate::http) async fn discard_of_stranger(request: Request<Incoming>) {
     if !request.body().is_end_stream() {
         let _waiting = request.extensions().get::<Arc<Activity>>().map(Activity::wait);
         discard(request).await;

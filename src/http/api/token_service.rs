@@ -30,12 +30,12 @@ use crate::domain::token_service::PresentedCredentials;
 use crate::domain::token_service::TokenService;
 use crate::domain::token_service::tail;
 use crate::http::api::context::Api;
-use crate::http::api_error::ApiError;
-use crate::http::client_network::network;
-use crate::http::error_response::STORE_RETRY;
-use crate::http::rate_limit::RateLimit;
+use crate::http::auth::client_network::network;
+use crate::http::auth::rate_limit::RateLimit;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::error_response::STORE_RETRY;
+use crate::http::response::response_body::ResponseBody;
 use crate::http::server::handler::Peer;
 
 /// The sample's framework ignores case and a slash at the end.
@@ -96,7 +96,7 @@ fn error_response(why: &TokenServiceError) -> Response<ResponseBody> {
 }
 
 /// The token service endpoint.
-pub(super) struct TokenServiceEndpoint {
+pub(in crate::http) struct TokenServiceEndpoint {
     service: TokenService,
     /// Limits the log lines about each address.
     told: Mutex<RateLimit<IpAddr>>,
@@ -138,12 +138,12 @@ impl GuessThrottle {
     }
 }
 
-pub(super) fn handles_path(path: &str) -> bool {
+pub(in crate::http) fn handles_path(path: &str) -> bool {
     PATHS.iter().any(|here| path.eq_ignore_ascii_case(here))
 }
 
 impl TokenServiceEndpoint {
-    pub(super) fn new(service: TokenService) -> Self {
+    pub(in crate::http) fn new(service: TokenService) -> Self {
         Self {
             service,
             told: Mutex::new(RateLimit::new(1, TOLD_EVERY)),
@@ -153,7 +153,7 @@ impl TokenServiceEndpoint {
     }
 
     /// Handles a request from `peer`. Addresses in a proxy's headers are not trusted.
-    pub(super) async fn answer(
+    pub(in crate::http) async fn answer(
         &self,
         api: &Api,
         request: &hyper::Request<Incoming>,

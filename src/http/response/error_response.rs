@@ -10,18 +10,18 @@ use hyper::header::HeaderValue;
 
 use crate::api_types;
 use crate::domain::person::PersonId;
-use crate::http::api_error::ApiError;
-use crate::http::request_body::BodyError;
+use crate::http::request::request_body::BodyError;
 use crate::http::response;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::api_error::ApiError;
+use crate::http::response::response_body::ResponseBody;
 
 const PROBLEM: &str = "application/problem+json";
 
 /// `Retry-After` if the store fails or a concurrency limit is reached.
-pub(super) const STORE_RETRY: Duration = Duration::from_secs(5);
+pub(in crate::http) const STORE_RETRY: Duration = Duration::from_secs(5);
 
 /// The API's response to an error, as problem details (RFC 9457).
-pub(super) fn api_error(refusal: &ApiError) -> Response<ResponseBody> {
+pub(in crate::http) fn api_error(refusal: &ApiError) -> Response<ResponseBody> {
     let (status, title, detail) = describe(refusal);
     let (consent_url, persons) = match refusal {
         ApiError::ConsentNeeded { consent_url } => (Some(consent_url.clone()), None),
@@ -42,7 +42,7 @@ pub(super) fn api_error(refusal: &ApiError) -> Response<ResponseBody> {
 
 /// The same for browsers: `page` builds the response for the error's status. The header that tells browsers
 /// what to do is added.
-pub(super) fn error_page(
+pub(in crate::http) fn error_page(
     refusal: &ApiError,
     page: impl FnOnce(StatusCode) -> Response<ResponseBody>,
 ) -> Response<ResponseBody> {

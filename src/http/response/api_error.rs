@@ -6,15 +6,15 @@ use crate::consent::ConsentError;
 use crate::domain::grant::Grant;
 use crate::domain::person::PersonId;
 use crate::grant_cache::StoreError;
-use crate::http::request_body::BodyError;
+use crate::http::request::request_body::BodyError;
 use crate::refresh::TokenError;
 
 /// `Retry-After` if Webex does not give one.
-pub(super) const WEBEX_RETRY: Duration = Duration::from_secs(30);
+pub(in crate::http) const WEBEX_RETRY: Duration = Duration::from_secs(30);
 
 /// An error of the API, with what the caller needs to correct the request.
 #[derive(Debug)]
-pub(super) enum ApiError {
+pub(in crate::http) enum ApiError {
     /// There is no API key, or an invalid one.
     Unauthorized(&'static str),
     /// The key is valid, but does not allow this.
@@ -77,7 +77,10 @@ impl From<StoreError> for ApiError {
 
 impl ApiError {
     /// Calls `consent_url` only if it is needed.
-    pub(super) fn from_token_error(why: TokenError, consent_url: impl FnOnce(&Grant) -> String) -> Self {
+    pub(in crate::http) fn from_token_error(
+        why: TokenError,
+        consent_url: impl FnOnce(&Grant) -> String,
+    ) -> Self {
         match why {
             TokenError::UnknownPerson => Self::UnknownPerson,
             TokenError::ConsentNeeded(grant) => Self::ConsentNeeded { consent_url: consent_url(&grant) },
@@ -87,7 +90,7 @@ impl ApiError {
     }
 
     /// The error for a consent that cannot begin.
-    pub(super) fn from_consent_error(why: ConsentError) -> Self {
+    pub(in crate::http) fn from_consent_error(why: ConsentError) -> Self {
         match why {
             ConsentError::Unreachable { .. } => {
                 Self::WebexUnavailable { why: format!("{why}."), retry_after: WEBEX_RETRY }

@@ -3,7 +3,7 @@
 use url::form_urlencoded;
 
 /// The first value of this name in a query. Later ones are ignored.
-pub(super) fn first(query: &str, name: &str) -> Option<String> {
+pub(in crate::http) fn first(query: &str, name: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
     pairs.find(|(known, _)| known == name).map(|(_, value)| value.into_owned())
 }

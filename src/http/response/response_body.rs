@@ -40,7 +40,7 @@ impl ResponseBody {
     }
 
     /// Reports each chunk that the client reads to the connection.
-    pub(super) fn set_activity(&mut self, connection: &Arc<Activity>) {
+    pub(in crate::http) fn set_activity(&mut self, connection: &Arc<Activity>) {
         if let BodyKind::Flow { activity, .. } = &mut self.0 {
             *activity = Some(Arc::clone(connection));
         }

@@ -13,7 +13,7 @@ const NAMES: usize = 4096;
 
 /// For each name, the time at which its earlier use no longer counts.
 #[derive(Debug)]
-pub(super) struct RateLimit<K> {
+pub(in crate::http) struct RateLimit<K> {
     /// How many are allowed at once.
     burst: u32,
     /// After the burst, one more is allowed for each interval.
@@ -22,18 +22,18 @@ pub(super) struct RateLimit<K> {
 }
 
 impl<K: Eq + Hash> RateLimit<K> {
-    pub(super) fn new(burst: u32, step: Duration) -> Self {
+    pub(in crate::http) fn new(burst: u32, step: Duration) -> Self {
         Self { burst, step, names: BoundedMap::new(NAMES) }
     }
 
     /// Checks whether `name` may proceed now, without counting it. `Err` holds the time to wait.
-    pub(super) fn check(&self, name: &K, now: Instant) -> Result<(), Duration> {
+    pub(in crate::http) fn check(&self, name: &K, now: Instant) -> Result<(), Duration> {
         self.after_one_more(name, now).1
     }
 
     /// Counts one use by `name`. `Err` holds the time to wait; the use is not counted then, so a name that
     /// waits for that time may proceed.
-    pub(super) fn take(&mut self, name: K, now: Instant) -> Result<(), Duration> {
+    pub(in crate::http) fn take(&mut self, name: K, now: Instant) -> Result<(), Duration> {
         let (forgotten_at, allowed) = self.after_one_more(&name, now);
         let kept = if allowed.is_ok() { forgotten_at } else { forgotten_at - self.step };
         self.names.insert(name, kept);

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 /// The address or, for IPv6, its /64 network: a client that has one address of a /64 usually has all of them.
-pub(super) fn network(ip: IpAddr) -> IpAddr {
+pub(in crate::http) fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 64 << 64).into()),
         ip @ IpAddr::V4(_) => ip,

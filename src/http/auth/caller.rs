@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::api_key::Right;
 use crate::domain::person::PersonId;
-use crate::http::api_error::ApiError;
+use crate::http::response::api_error::ApiError;
 
 /// The caller of a request.
 #[derive(Clone, Debug)]

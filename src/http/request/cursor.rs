@@ -11,7 +11,7 @@ const DIGITS: usize = 16;
 /// Maximum size of a text in bytes: 128 characters of a search or 254 of an address, in UTF-8.
 const MAX_LEN: usize = 1024;
 
-pub(super) fn encode(mark: &ListPosition) -> String {
+pub(in crate::http) fn encode(mark: &ListPosition) -> String {
     let mut text = format!("{:016x}", mark.serial.max(0));
     match &mark.key {
         SortKey::None => {}
@@ -30,7 +30,7 @@ pub(super) fn encode(mark: &ListPosition) -> String {
 
 /// Decodes a cursor. `None` if it is invalid. A cursor of another list gives an arbitrary position in this
 /// one.
-pub(super) fn decode(text: &str) -> Option<ListPosition> {
+pub(in crate::http) fn decode(text: &str) -> Option<ListPosition> {
     let (serial, key) = text.split_at_checked(DIGITS)?;
     let serial = i64::try_from(number(serial)?).ok()?;
     let key = match key.chars().next() {

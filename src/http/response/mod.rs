@@ -1,5 +1,10 @@
 //! Builds responses: the headers that all of them have.
 
+pub(in crate::http) mod api_error;
+pub(in crate::http) mod csp;
+pub(in crate::http) mod error_response;
+pub mod response_body;
+
 use std::time::Duration;
 
 use askama::Template;
@@ -11,12 +16,11 @@ use hyper::header::HeaderName;
 use hyper::header::HeaderValue;
 use serde::Serialize;
 
-use crate::http::csp;
 use crate::http::pages::asset::Asset;
 use crate::http::pages::error::ErrorPage;
 use crate::http::pages::error::ErrorPageTemplate;
 use crate::http::pages::frame::PageFrame;
-use crate::http::response_body::ResponseBody;
+use crate::http::response::response_body::ResponseBody;
 
 /// Headers of every response. The callback's URL contains a code, so no `Referer` may contain it.
 static ALWAYS: [(HeaderName, HeaderValue); 4] = [
@@ -34,7 +38,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 
-pub(super) fn response(
+pub(in crate::http) fn response(
     status: StatusCode,
     content_type: &'static str,
     body: impl Into<Bytes>,
@@ -43,7 +47,7 @@ pub(super) fn response(
 }
 
 /// A streaming response. Proxies must not buffer it.
-pub(super) fn stream(content_type: &'static str, body: ResponseBody) -> Response<ResponseBody> {
+pub(in crate::http) fn stream(content_type: &'static str, body: ResponseBody) -> Response<ResponseBody> {
     let mut response = build(StatusCode::OK, content_type, body);
     response.headers_mut().insert("x-accel-buffering", HeaderValue::from_static("no"));
     response
@@ -60,11 +64,11 @@ fn build(status: StatusCode, content_type: &'static str, body: ResponseBody) -> 
     response
 }
 
-pub(super) fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
+pub(in crate::http) fn plain(status: StatusCode, text: &'static str) -> Response<ResponseBody> {
     response(status, PLAIN, text)
 }
 
-pub(super) fn page(status: StatusCode, page: &impl Template) -> Response<ResponseBody> {
+pub(in crate::http) fn page(status: StatusCode, page: &impl Template) -> Response<ResponseBody> {
     match page.render() {
         Ok(html) => response(status, HTML, html),
         Err(e) => {
@@ -74,12 +78,16 @@ pub(super) fn page(status: StatusCode, page: &impl Template) -> Response<Respons
     }
 }
 
-pub(super) fn problem(frame: &PageFrame, status: StatusCode, problem: &ErrorPage) -> Response<ResponseBody> {
+pub(in crate::http) fn problem(
+    frame: &PageFrame,
+    status: StatusCode,
+    problem: &ErrorPage,
+) -> Response<ResponseBody> {
     page(status, &ErrorPageTemplate { frame, problem })
 }
 
 /// Redirects the browser, for example to Webex's consent page.
-pub(super) fn redirect(url: &str) -> Response<ResponseBody> {
+pub(in crate::http) fn redirect(url: &str) -> Response<ResponseBody> {
     let mut response = response(StatusCode::FOUND, PLAIN, "");
     match HeaderValue::from_str(url) {
         Ok(url) => {
@@ -90,21 +98,21 @@ pub(super) fn redirect(url: &str) -> Response<ResponseBody> {
     }
 }
 
-pub(super) fn asset(asset: &'static Asset) -> Response<ResponseBody> {
+pub(in crate::http) fn asset(asset: &'static Asset) -> Response<ResponseBody> {
     let mut response = response(StatusCode::OK, asset.content_type, asset.text);
     let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
     response.headers_mut().insert(header::CACHE_CONTROL, forever);
     response
 }
 
-pub(super) fn method_not_allowed() -> Response<ResponseBody> {
+pub(in crate::http) fn method_not_allowed() -> Response<ResponseBody> {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET is allowed here.\n");
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     response
 }
 
 /// The response to a method that the path does not support.
-pub(super) fn method_not_allowed_with(allow: &'static str) -> Response<ResponseBody> {
+pub(in crate::http) fn method_not_allowed_with(allow: &'static str) -> Response<ResponseBody> {
     let mut response = plain(StatusCode::METHOD_NOT_ALLOWED, "This method is not allowed here.\n");
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
     response
@@ -112,7 +120,7 @@ pub(super) fn method_not_allowed_with(allow: &'static str) -> Response<ResponseB
 
 /// Sets the headers of a dashboard page. With `no-referrer`, browsers would send forms with `Origin: null`.
 /// With `strict-origin` they send the origin, and never the path.
-pub(super) fn for_operators(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+pub(in crate::http) fn for_operators(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(OPERATORS_CSP));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("strict-origin"));
@@ -120,14 +128,14 @@ pub(super) fn for_operators(mut response: Response<ResponseBody>) -> Response<Re
 }
 
 /// Redirects to another page of the dashboard, by GET.
-pub(super) fn see_other(path: &str) -> Response<ResponseBody> {
+pub(in crate::http) fn see_other(path: &str) -> Response<ResponseBody> {
     let mut response = redirect(path);
     *response.status_mut() = StatusCode::SEE_OTHER;
     response
 }
 
 /// Adds `Retry-After`.
-pub(super) fn with_retry_after(
+pub(in crate::http) fn with_retry_after(
     mut response: Response<ResponseBody>,
     after: Duration,
 ) -> Response<ResponseBody> {
@@ -136,7 +144,7 @@ pub(super) fn with_retry_after(
 }
 
 /// The same response without its body, for HEAD.
-pub(super) fn head_of(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
+pub(in crate::http) fn head_of(mut response: Response<ResponseBody>) -> Response<ResponseBody> {
     // A streaming response has no length.
     if let Some(length) = hyper::body::Body::size_hint(response.body()).exact() {
         response.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -146,24 +154,24 @@ pub(super) fn head_of(mut response: Response<ResponseBody>) -> Response<Response
 }
 
 /// A JSON response of the API.
-pub(super) fn json(status: StatusCode, what: &impl Serialize) -> Response<ResponseBody> {
+pub(in crate::http) fn json(status: StatusCode, what: &impl Serialize) -> Response<ResponseBody> {
     typed(status, JSON, what)
 }
 
 /// A response without a body: its status says everything.
-pub(super) fn no_content() -> Response<ResponseBody> {
+pub(in crate::http) fn no_content() -> Response<ResponseBody> {
     let mut response = response(StatusCode::NO_CONTENT, PLAIN, "");
     response.headers_mut().remove(header::CONTENT_TYPE);
     response
 }
 
 /// A JSON response from a constant text.
-pub(super) fn json_text(text: &'static str) -> Response<ResponseBody> {
+pub(in crate::http) fn json_text(text: &'static str) -> Response<ResponseBody> {
     response(StatusCode::OK, JSON, text)
 }
 
 /// A JSON response of this content type.
-pub(super) fn typed(
+pub(in crate::http) fn typed(
     status: StatusCode,
     content_type: &'static str,
     what: &impl Serialize,
@@ -178,20 +186,20 @@ pub(super) fn typed(
 }
 
 /// Whole seconds, rounded up, at least one.
-pub(super) fn seconds(span: Duration) -> HeaderValue {
+pub(in crate::http) fn seconds(span: Duration) -> HeaderValue {
     HeaderValue::from(u64::try_from(span.as_millis().div_ceil(1000).max(1)).unwrap_or(u64::MAX))
 }
 
 /// The response to a prefetch of a URL that only a person's own visit may use. Browsers drop the prefetch
 /// then.
-pub(super) fn refuse_prefetch() -> Response<ResponseBody> {
+pub(in crate::http) fn refuse_prefetch() -> Response<ResponseBody> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "Prefetch requests are not served here.\n");
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("sec-purpose, purpose"));
     response
 }
 
 /// The response to `OPTIONS`: the allowed methods. Load balancers use it as a health check.
-pub(super) fn options() -> Response<ResponseBody> {
+pub(in crate::http) fn options() -> Response<ResponseBody> {
     let mut response = no_content();
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     response

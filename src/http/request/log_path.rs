@@ -6,7 +6,7 @@ use std::borrow::Cow;
 const RANDOM_LEN: usize = 43;
 
 /// `path` with `…` in place of every segment that is long enough to be a random part.
-pub(super) fn without_random_parts(path: &str) -> Cow<'_, str> {
+pub(in crate::http) fn without_random_parts(path: &str) -> Cow<'_, str> {
     let is_random = |segment: &str| segment.len() >= RANDOM_LEN;
     if !path.split('/').any(is_random) {
         return Cow::Borrowed(path);

@@ -33,7 +33,7 @@ pub struct Cookies {
 
 /// The requests with which browsers send a cookie.
 #[derive(Clone, Copy)]
-pub(super) enum CookieScope<'a> {
+pub(in crate::http) enum CookieScope<'a> {
     /// All requests to this host, also when the browser comes back from Webex's site.
     Host,
     /// Requests below this path, so that other ports of the host do not receive the cookie. No link and no form of another
@@ -54,7 +54,7 @@ impl Cookies {
 
     /// A `Set-Cookie` header. Scripts cannot read the cookie. It ends when the browser is closed, or after `keep`; zero removes
     /// it.
-    pub(super) fn set(
+    pub(in crate::http) fn set(
         self,
         scope: CookieScope<'_>,
         name: &str,
@@ -75,7 +75,11 @@ impl Cookies {
     }
 
     /// The values of all cookies with this name that were set for a path. Other ports of the host may have set some, too.
-    pub(super) fn values<'a>(self, headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'a str> {
+    pub(in crate::http) fn values<'a>(
+        self,
+        headers: &'a HeaderMap,
+        name: &'a str,
+    ) -> impl Iterator<Item = &'a str> {
         let prefix = self.prefix(CookieScope::Path(""));
         let is_ours = move |full: &str| full.strip_prefix(prefix) == Some(name);
         pairs(headers).filter(move |(full, _)| is_ours(full)).map(|(_, value)| value)
@@ -106,7 +110,7 @@ impl Cookies {
 
     /// The `Set-Cookie` headers that remove all tickets, including those of completed consents, which a
     /// reload would show again.
-    pub(super) fn clear_tickets(self, headers: &HeaderMap) -> impl Iterator<Item = HeaderValue> {
+    pub(in crate::http) fn clear_tickets(self, headers: &HeaderMap) -> impl Iterator<Item = HeaderValue> {
         let names = self.tickets(headers).take(MAX_DROPPED).map(|(name, _)| name);
         names.filter_map(move |name| self.ticket(name, "", Duration::ZERO))
     }
@@ -121,23 +125,30 @@ impl Cookies {
     }
 
     /// The `Set-Cookie` header that lets the browser open the space at `path`.
-    pub(super) fn set_space_session(self, invitation: &SpaceCookie, path: &str) -> Option<HeaderValue> {
+    pub(in crate::http) fn set_space_session(
+        self,
+        invitation: &SpaceCookie,
+        path: &str,
+    ) -> Option<HeaderValue> {
         self.set(CookieScope::Path(path), SPACE_SESSION, &invitation.sealed, Some(invitation.keep))
     }
 
     /// The `Set-Cookie` header that removes the cookie for the space at `path`.
-    pub(super) fn clear_space_session(self, path: &str) -> Option<HeaderValue> {
+    pub(in crate::http) fn clear_space_session(self, path: &str) -> Option<HeaderValue> {
         self.set(CookieScope::Path(path), SPACE_SESSION, "", Some(Duration::ZERO))
     }
 
     /// The sealed cookies for the space.
-    pub(super) fn space_sessions(self, headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    pub(in crate::http) fn space_sessions(self, headers: &HeaderMap) -> impl Iterator<Item = &str> {
         self.values(headers, SPACE_SESSION)
     }
 }
 
 /// Adds `Set-Cookie` headers to a response.
-pub(super) fn add_cookies<B>(response: &mut Response<B>, cookies: impl IntoIterator<Item = HeaderValue>) {
+pub(in crate::http) fn add_cookies<B>(
+    response: &mut Response<B>,
+    cookies: impl IntoIterator<Item = HeaderValue>,
+) {
     response.headers_mut().extend(cookies.into_iter().map(|cookie| (header::SET_COOKIE, cookie)));
 }
 

@@ -14,9 +14,9 @@ use tokio::time::Instant;
 use crate::api_keys::ApiKeys;
 use crate::domain::api_key::ApiKeyRecord;
 use crate::domain::secret::Secret;
-use crate::http::api_error::ApiError;
-use crate::http::client_network::network;
-use crate::http::rate_limit::RateLimit;
+use crate::http::auth::client_network::network;
+use crate::http::auth::rate_limit::RateLimit;
+use crate::http::response::api_error::ApiError;
 use crate::log_throttle::LogThrottle;
 use crate::tasks::Tasks;
 
@@ -27,7 +27,7 @@ const BURST: u32 = 10;
 const REFILL_INTERVAL: Duration = Duration::from_secs(6);
 
 /// Checks API keys.
-pub(super) struct ApiKeyAuth {
+pub(in crate::http) struct ApiKeyAuth {
     keys: Arc<ApiKeys>,
     tasks: Tasks,
     wrong: Mutex<RateLimit<IpAddr>>,
@@ -36,7 +36,7 @@ pub(super) struct ApiKeyAuth {
 }
 
 impl ApiKeyAuth {
-    pub(super) fn new(keys: Arc<ApiKeys>, tasks: Tasks) -> Self {
+    pub(in crate::http) fn new(keys: Arc<ApiKeys>, tasks: Tasks) -> Self {
         Self {
             keys,
             tasks,
@@ -46,7 +46,11 @@ impl ApiKeyAuth {
     }
 
     /// The record of the key in `headers`.
-    pub(super) fn admit(&self, headers: &HeaderMap, from: IpAddr) -> Result<Arc<ApiKeyRecord>, ApiError> {
+    pub(in crate::http) fn admit(
+        &self,
+        headers: &HeaderMap,
+        from: IpAddr,
+    ) -> Result<Arc<ApiKeyRecord>, ApiError> {
         let mut shown = headers.get_all(header::AUTHORIZATION).iter();
         let Some(first) = shown.next() else {
             return Err(ApiError::Unauthorized("Send an API key: Authorization: Bearer KEY."));
@@ -56,7 +60,11 @@ impl ApiKeyAuth {
     }
 
     /// The record of `key`, from a header or a form.
-    pub(super) fn admit_key(&self, key: &Secret, from: IpAddr) -> Result<Arc<ApiKeyRecord>, ApiError> {
+    pub(in crate::http) fn admit_key(
+        &self,
+        key: &Secret,
+        from: IpAddr,
+    ) -> Result<Arc<ApiKeyRecord>, ApiError> {
         if let Some(record) = self.keys.check(key) {
             self.record_use(&record);
             return Ok(record);
@@ -69,7 +77,7 @@ impl ApiKeyAuth {
     }
 
     /// Logs, at most once a minute, that a sign-in from `from` failed. The key is not logged.
-    pub(super) fn log_failure(&self, from: IpAddr, why: &str) {
+    pub(in crate::http) fn log_failure(&self, from: IpAddr, why: &str) {
         if let Some(more) = self.told.next_line() {
             log::warn!("dashboard: sign-in from {} failed: {why}{more}", from.to_canonical());
         }
