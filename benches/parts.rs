@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed measurement aborts")]
 
-mod stock;
+mod sample_grants;
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use criterion::Criterion;
 use criterion::Throughput;
 use criterion::criterion_group;
 use criterion::criterion_main;
-use stock::DAY;
-use stock::POLICY;
+use sample_grants::DAY;
+use sample_grants::POLICY;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
@@ -38,7 +38,7 @@ use webex_tokend::store::sqlite::SqliteStore;
 const NOW: UnixTime = UnixTime(1_790_000_000_000);
 
 fn policy(bench: &mut Criterion) {
-    let grant = stock::stored(7, NOW);
+    let grant = sample_grants::stored(7, NOW);
     let (dates, who) = (grant.dates(), grant.person.id.clone());
     bench.bench_function("schedule: after an answer", |b| {
         b.iter(|| POLICY.after_answer(black_box(&dates), NOW))
@@ -99,11 +99,11 @@ fn claims(bench: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let (store, _home) = store();
     let due = (0..1_000).map(|number| {
-        let mut grant = stock::stored(number, NOW);
+        let mut grant = sample_grants::stored(number, NOW);
         grant.next = Schedule::at(NOW);
         grant
     });
-    runtime.block_on(stock::keep(&store, due));
+    runtime.block_on(sample_grants::keep(&store, due));
     let mut group = bench.benchmark_group("claim and keep");
     for batch in [1_usize, 10, 100, 1_000] {
         group.throughput(Throughput::Elements(batch as u64));
@@ -133,9 +133,10 @@ async fn claim_and_keep(store: Arc<SqliteStore>, batch: usize) {
 fn reads(bench: &mut Criterion) {
     let runtime = Runtime::new().unwrap();
     let (store, _home) = store();
-    runtime.block_on(stock::keep(&store, (0..1_000).map(|number| stock::stored(number, NOW))));
+    runtime
+        .block_on(sample_grants::keep(&store, (0..1_000).map(|number| sample_grants::stored(number, NOW))));
     let view = GrantCache::new(store);
-    let person = stock::stored(500, NOW).person.id;
+    let person = sample_grants::stored(500, NOW).person.id;
     bench.bench_function("live view: a token at hand", |b| {
         b.to_async(&runtime).iter(|| async { view.get(&person).await.unwrap().unwrap() });
     });

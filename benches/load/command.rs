@@ -13,7 +13,7 @@ use crate::figures::Table;
 use crate::figures::Times;
 use crate::figures::Turns;
 use crate::persons;
-use crate::stock;
+use crate::sample_grants;
 
 const PEOPLE: usize = 100;
 
@@ -21,7 +21,11 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
     let sim = persons::sim(1, Duration::ZERO).await;
     let home = Home::new(&sim);
     let now = UnixTime(sim.now_ms());
-    stock::keep(&Arc::new(home.store(now)), (0..PEOPLE).map(|number| stock::stored(number, now))).await;
+    sample_grants::keep(
+        &Arc::new(home.store(now)),
+        (0..PEOPLE).map(|number| sample_grants::stored(number, now)),
+    )
+    .await;
     let _daemon = home.start(&[]).await;
     let mut turns = Turns::default();
     for _ in 0..size.of(5, 1) {
@@ -30,7 +34,7 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
             let ours = repeat(times, |at| {
                 let person = at % PEOPLE;
                 let token = home.run(&["token", &format!("person{person}@example.com")]);
-                assert_eq!(token.trim_end(), stock::stored(person, now).tokens.access_token.expose());
+                assert_eq!(token.trim_end(), sample_grants::stored(person, now).tokens.access_token.expose());
             });
             let bare = repeat(times, |_| {
                 assert!(Command::new("/bin/true").output().unwrap().status.success());

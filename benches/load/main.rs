@@ -31,8 +31,8 @@ mod passes;
 mod persons;
 mod plain;
 mod reads;
-#[path = "../stock.rs"]
-mod stock;
+#[path = "../sample_grants.rs"]
+mod sample_grants;
 mod stored;
 
 use figures::Table;

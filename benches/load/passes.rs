@@ -21,7 +21,7 @@ use crate::figures::median;
 use crate::figures::spoken;
 use crate::persons;
 use crate::plain::Plain;
-use crate::stock;
+use crate::sample_grants;
 
 /// The value of `EVENT_LOOP_CONCURRENCY`.
 const IN_FLIGHT: usize = 64;
@@ -85,7 +85,7 @@ async fn round(people: usize, latency: Duration) -> Round {
     let tokens = Arc::new(tokens.collect::<Vec<_>>());
     {
         let store = Arc::new(home.store(UnixTime(sim.now_ms())));
-        assert_eq!(stock::keep(&store, grants.into_iter()).await, people);
+        assert_eq!(sample_grants::keep(&store, grants.into_iter()).await, people);
     }
     let lean = lean_pass(&sim, tokens.clone()).await;
     let bare = bare_pass(&sim, tokens.clone(), None).await;

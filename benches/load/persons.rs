@@ -12,8 +12,8 @@ use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Schedule;
 use webex_tokend::domain::time::UnixTime;
 
-use crate::stock;
-use crate::stock::DAY;
+use crate::sample_grants;
+use crate::sample_grants::DAY;
 
 /// A simulated Webex that answers after `latency` and issues a new token with every refresh.
 pub(crate) async fn sim(people: usize, latency: Duration) -> Sim {
@@ -45,7 +45,7 @@ pub(crate) fn due(sim: &Sim, person: usize) -> Grant {
     let now = UnixTime(sim.now_ms());
     let tokens = sim.with(|webex| webex.mint(now.0, person));
     let (access, refresh) = (tokens.access_token, tokens.refresh_token);
-    let mut grant = stock::granted(known(sim, person), access, refresh, now - 2 * DAY);
+    let mut grant = sample_grants::granted(known(sim, person), access, refresh, now - 2 * DAY);
     grant.next = Schedule::at(now);
     grant
 }

@@ -17,7 +17,7 @@ use crate::figures::Turns;
 use crate::figures::rate;
 use crate::figures::spoken;
 use crate::persons;
-use crate::stock;
+use crate::sample_grants;
 
 /// A server's processor time and the number of responses in it. Other load on the machine hardly affects it.
 #[derive(Default)]
@@ -42,8 +42,8 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
     let sim = persons::sim(1, Duration::ZERO).await;
     let home = Home::new(&sim);
     let now = UnixTime(sim.now_ms());
-    let grants: Vec<_> = (0..size.of(1_000, 20)).map(|number| stock::stored(number, now)).collect();
-    stock::keep(&Arc::new(home.store(now)), grants.iter().cloned()).await;
+    let grants: Vec<_> = (0..size.of(1_000, 20)).map(|number| sample_grants::stored(number, now)).collect();
+    sample_grants::keep(&Arc::new(home.store(now)), grants.iter().cloned()).await;
     let daemon = home.start(&[]).await;
     let key = home.run(&["key", "create", "load"]);
     let key = key.split_whitespace().find(|word| word.starts_with("wtk_")).unwrap();

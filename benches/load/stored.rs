@@ -25,7 +25,7 @@ use crate::figures::Times;
 use crate::figures::float;
 use crate::figures::spoken;
 use crate::persons;
-use crate::stock;
+use crate::sample_grants;
 
 const DUE: usize = 1_000;
 
@@ -37,7 +37,9 @@ pub(crate) async fn measure(table: &mut Table, size: Size) {
         let now = UnixTime(sim.now_ms());
         {
             let store = Arc::new(home.store(now));
-            let kept = stock::keep(&store, (0..people).map(|number| stock::stored(number, now))).await;
+            let kept =
+                sample_grants::keep(&store, (0..people).map(|number| sample_grants::stored(number, now)))
+                    .await;
             assert_eq!(store.totals().await.unwrap().people, u64::try_from(kept).unwrap());
         }
         if people > 0 {
@@ -102,7 +104,7 @@ async fn memory(table: &mut Table, home: &Home, people: usize) {
     // Reads the tokens of many persons, one after another, to fill the caches of the daemon and of SQLite.
     let mut client = Way::Unix(home.control_socket()).connect().await;
     for number in (0..people).step_by((people / 20_000).max(1)) {
-        let id = stock::stored(number, UnixTime(0)).person.id;
+        let id = sample_grants::stored(number, UnixTime(0)).person.id;
         let answered = client.get(&format!("/api/v1/people/{id}/token"), &[]).await;
         assert_eq!(answered.status, 200);
     }
@@ -140,11 +142,11 @@ async fn busy_wakes(table: &mut Table, store: &Arc<SqliteStore>, people: usize, 
     let mut times = Times::default();
     for _ in 0..size.of(10, 1) {
         let due = (0..DUE).map(|number| {
-            let mut grant = stock::stored(number * (people / DUE), now);
+            let mut grant = sample_grants::stored(number * (people / DUE), now);
             grant.next = Schedule::at(now);
             grant
         });
-        stock::keep(store, due).await;
+        sample_grants::keep(store, due).await;
         let begun = Instant::now();
         assert_eq!(one_pass(store, now).await, DUE);
         times.add(begun.elapsed());
@@ -167,7 +169,7 @@ async fn one_pass(store: &Arc<SqliteStore>, now: UnixTime) -> usize {
         let mut commits = JoinSet::new();
         for claim in claims {
             let (store, mut grant) = (store.clone(), claim.grant);
-            grant.next = Schedule::at(now + stock::DAY);
+            grant.next = Schedule::at(now + sample_grants::DAY);
             commits.spawn(async move { store.commit(claim.fence, grant).await.unwrap() });
         }
         while let Some(committed) = commits.join_next().await {

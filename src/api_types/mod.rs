@@ -3,7 +3,7 @@
 
 mod api_keys;
 mod attention;
-mod examination;
+mod doctor;
 mod notices;
 mod status;
 
@@ -17,9 +17,9 @@ pub use crate::api_types::api_keys::KeyView;
 pub use crate::api_types::attention::Attention;
 pub use crate::api_types::attention::Topic;
 pub use crate::api_types::attention::attention;
-pub use crate::api_types::examination::DoctorReport;
-pub use crate::api_types::examination::Finding;
-pub use crate::api_types::examination::FindingStatus;
+pub use crate::api_types::doctor::DoctorReport;
+pub use crate::api_types::doctor::Finding;
+pub use crate::api_types::doctor::FindingStatus;
 pub use crate::api_types::notices::DailyRefreshes;
 pub use crate::api_types::notices::HistoryItem;
 pub use crate::api_types::notices::HistoryList;

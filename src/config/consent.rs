@@ -2,8 +2,8 @@
 
 use crate::config::listen::HttpConfig;
 use crate::config::parse::SettingsReader;
-use crate::domain::allow;
-use crate::domain::allow::AllowList;
+use crate::domain::allowed_persons;
+use crate::domain::allowed_persons::AllowList;
 use crate::domain::host::is_loopback;
 use crate::domain::operator::Contact;
 use crate::domain::operator::NAME_MAX;
@@ -16,11 +16,11 @@ pub(super) fn allow(reader: &mut SettingsReader<'_>) -> Option<AllowList> {
     let text = reader.text("TOKEND_ALLOW")?;
     match AllowList::parse(text) {
         Ok(allow) if !allow.is_empty() => return Some(allow),
-        Ok(_) => reader.wrong("TOKEND_ALLOW", allow::EXPECTED),
+        Ok(_) => reader.wrong("TOKEND_ALLOW", allowed_persons::EXPECTED),
         Err(items) => {
             for item in items {
                 let item: String = item.chars().take(100).collect();
-                reader.add_error("TOKEND_ALLOW", format!("the item {item:?}"), allow::EXPECTED);
+                reader.add_error("TOKEND_ALLOW", format!("the item {item:?}"), allowed_persons::EXPECTED);
             }
         }
     }

@@ -26,7 +26,7 @@ use url::Url;
 use crate::config::listen::http;
 use crate::config::parse::SettingsReader;
 use crate::consent::TestHook;
-use crate::domain::allow::AllowList;
+use crate::domain::allowed_persons::AllowList;
 use crate::domain::host::is_host;
 use crate::domain::host::is_loopback;
 use crate::domain::host::is_protected;

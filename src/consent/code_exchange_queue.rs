@@ -1,4 +1,4 @@
-//! The queue in which code exchanges wait for their turn. The rules are in [`crate::domain::code_exchange`].
+//! The queue in which code exchanges wait for their turn. The rules are in [`crate::domain::code_exchange_limits`].
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,12 +10,12 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio::time::timeout_at;
 
-use crate::domain::code_exchange::ClientNetwork;
-use crate::domain::code_exchange::CodeExchanges;
-use crate::domain::code_exchange::ExchangeEnd;
-use crate::domain::code_exchange::ExchangePermit;
-use crate::domain::code_exchange::ExchangeTurn;
-use crate::domain::code_exchange::Hold;
+use crate::domain::code_exchange_limits::ClientNetwork;
+use crate::domain::code_exchange_limits::CodeExchanges;
+use crate::domain::code_exchange_limits::ExchangeEnd;
+use crate::domain::code_exchange_limits::ExchangePermit;
+use crate::domain::code_exchange_limits::ExchangeTurn;
+use crate::domain::code_exchange_limits::Hold;
 
 /// Maximum wait of a browser for its turn. Together with an exchange, which takes at most 40 s, it stays
 /// below the time that the shutdown waits for running work.

@@ -6,7 +6,7 @@
 
 mod begin;
 mod code_exchange_queue;
-mod device;
+mod device_login;
 mod finish;
 mod import;
 mod login_table;
@@ -22,7 +22,7 @@ mod types;
 mod used_states;
 
 pub use crate::consent::begin::cookie_suffix;
-pub use crate::consent::device::DeviceLogin;
+pub use crate::consent::device_login::DeviceLogin;
 pub use crate::consent::import::ImportError;
 pub use crate::consent::import::ImportRequest;
 pub use crate::consent::import::ImportedGrant;

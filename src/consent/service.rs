@@ -9,7 +9,7 @@ use crate::consent::login_table::Logins;
 use crate::consent::rotated_tokens::RotatedTokens;
 use crate::consent::space_members::SpaceMembers;
 use crate::consent::used_states::UsedStates;
-use crate::domain::allow::AllowList;
+use crate::domain::allowed_persons::AllowList;
 use crate::domain::person::Person;
 use crate::service_context::ServiceContext;
 use crate::store::seal::Sealer;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::domain::avatar::AvatarUrl;
-use crate::domain::code_exchange::Hold;
+use crate::domain::code_exchange_limits::Hold;
 use crate::domain::person::Person;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::client_refused;

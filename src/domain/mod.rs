@@ -1,11 +1,11 @@
 //! Types and rules without I/O: no clock, disk, network or log. Everything that depends on the time takes `now`.
 
-pub mod allow;
+pub mod allowed_persons;
 pub mod api_key;
 pub mod avatar;
 pub mod breaker;
 pub mod catch_up;
-pub mod code_exchange;
+pub mod code_exchange_limits;
 pub mod grant;
 pub mod history;
 pub mod host;

@@ -22,7 +22,7 @@ use crate::http::dashboard::assets;
 use crate::http::dashboard::context::Dashboard;
 use crate::http::pages::asset;
 use crate::http::pages::context::ConsentPages;
-use crate::http::pages::space;
+use crate::http::pages::space_widget;
 use crate::http::request::log_path::without_random_parts;
 use crate::http::request::request_body;
 use crate::http::response;
@@ -124,7 +124,7 @@ impl Routes {
         } else if request.method() == Method::OPTIONS {
             response::options()
         } else {
-            match space::part_of(self.path_below_prefix(request.uri().path())) {
+            match space_widget::part_of(self.path_below_prefix(request.uri().path())) {
                 Some(part) if request.method() == Method::POST => self.pages.leave(part, request.headers()),
                 _ => response::method_not_allowed(),
             }
@@ -140,7 +140,7 @@ impl Routes {
             "/oauth" => self.pages.oauth(request, peer).await,
             "/healthz" => response::plain(StatusCode::OK, "ok\n"),
             "/readyz" => self.ready().await,
-            path => match (space::part_of(path), asset::find(path).or_else(|| assets::find(path))) {
+            path => match (space_widget::part_of(path), asset::find(path).or_else(|| assets::find(path))) {
                 (Some(part), _) => self.pages.space(part, request.headers()).await,
                 (None, Some(asset)) => response::asset(asset),
                 (None, None) => self.pages.not_found(),

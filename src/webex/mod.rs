@@ -5,8 +5,8 @@
 
 mod avatar;
 mod client;
-mod device;
 mod device_code;
+mod device_grant;
 mod messages;
 mod owner;
 mod proxy;
@@ -19,9 +19,9 @@ pub use crate::webex::client::Integration;
 pub use crate::webex::client::REVOKE_URL;
 pub use crate::webex::client::Webex;
 pub use crate::webex::client::ping;
-pub use crate::webex::device::DevicePoll;
-pub use crate::webex::device::DevicePollResult;
 pub use crate::webex::device_code::DeviceCode;
+pub use crate::webex::device_grant::DevicePoll;
+pub use crate::webex::device_grant::DevicePollResult;
 pub use crate::webex::messages::MessageRecipient;
 pub use crate::webex::messages::MessageRefused;
 pub use crate::webex::owner::OwnerKind;

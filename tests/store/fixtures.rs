@@ -304,8 +304,8 @@ pub(super) fn open_in(dir: &Path, integration: &str, seconds: i64) -> Result<Sql
 
 /// The SQL that turns a store of this version into version 7.
 fn downgrade_to_version_7() -> String {
-    let third = include_str!("../../src/store/sqlite/schema/0003_overview.sql");
-    let fourth = include_str!("../../src/store/sqlite/schema/0004_triggers.sql");
+    let third = include_str!("../../src/store/sqlite/migrations/0003_overview.sql");
+    let fourth = include_str!("../../src/store/sqlite/migrations/0004_triggers.sql");
     let piece = |text: &str, from: &str, to: &str| {
         let (_, rest) = text.split_once(from).unwrap();
         let (inner, _) = rest.split_once(to).unwrap();

@@ -196,7 +196,7 @@ async fn a_store_of_version_3_gets_new_triggers_and_keeps_counting() {
         query.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
     };
     let now = triggers();
-    let third = include_str!("../../src/store/sqlite/schema/0003_overview.sql");
+    let third = include_str!("../../src/store/sqlite/migrations/0003_overview.sql");
     let (_, third) = third.split_once("CREATE TRIGGER").unwrap();
     let (third, _) = third.split_once("-- What refreshes").unwrap();
     let back = format!(

@@ -23,7 +23,7 @@ use webex_tokend::api_keys::ApiKeys;
 use webex_tokend::clock::Clock;
 use webex_tokend::consent::ConsentService;
 use webex_tokend::consent::Granted;
-use webex_tokend::domain::allow::AllowList;
+use webex_tokend::domain::allowed_persons::AllowList;
 use webex_tokend::domain::grant::Grant;
 use webex_tokend::domain::person::PersonId;
 use webex_tokend::domain::schedule::Policy;

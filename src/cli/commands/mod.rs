@@ -18,6 +18,7 @@ mod plan_by_day;
 mod refresh;
 mod refresh_all;
 mod token;
+mod why;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -101,7 +102,7 @@ fn answer(mut ask: ApiCommand, context: &CommandContext) -> Result<(), CommandEr
             refresh_all::run(&mut open()?, asked.force, asked.output.json)
         }
         ApiCommand::Refresh(asked) => refresh::run(&mut open()?, &asked),
-        ApiCommand::Why(asked) => plan::why(&mut open()?, &asked, terminal),
+        ApiCommand::Why(asked) => why::run(&mut open()?, &asked, terminal),
         ApiCommand::Plan(asked) => plan::plan(&mut open()?, &asked, terminal),
         ApiCommand::Forget(asked) => forget::run(context, &asked),
         ApiCommand::Dashboard(asked) => dashboard::run(context, &asked),

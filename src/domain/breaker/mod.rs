@@ -22,7 +22,7 @@
 
 mod cause;
 mod clock_set_back;
-mod confirm;
+mod confirm_refusal;
 mod decisions;
 mod outage;
 mod persist;

@@ -11,4 +11,4 @@ mod granted;
 mod home;
 mod oauth;
 mod scopes;
-pub(in crate::http) mod space;
+pub(in crate::http) mod space_widget;

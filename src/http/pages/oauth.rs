@@ -10,7 +10,7 @@ use hyper::header;
 
 use crate::consent;
 use crate::consent::ConsentError;
-use crate::domain::code_exchange::ClientNetwork;
+use crate::domain::code_exchange_limits::ClientNetwork;
 use crate::domain::person::Email;
 use crate::domain::secret::Secret;
 use crate::http::auth::client_network::network;
@@ -19,7 +19,7 @@ use crate::http::pages::consent_errors;
 use crate::http::pages::consent_log::CallbackError;
 use crate::http::pages::context::ConsentPages;
 use crate::http::pages::granted::GrantedPage;
-use crate::http::pages::space;
+use crate::http::pages::space_widget;
 use crate::http::request::cookies::add_cookies;
 use crate::http::response;
 use crate::http::response::csp;
@@ -99,7 +99,7 @@ impl ConsentPages {
             let finished = consents.finish(code, state, sealed.as_deref(), network).await;
             match &finished {
                 Ok(granted) if granted.is_repeated => {}
-                Ok(granted) => space::add_to_space_later(&tasks, consents, granted.person.id.clone()),
+                Ok(granted) => space_widget::add_to_space_later(&tasks, consents, granted.person.id.clone()),
                 Err(error) => log.log_failure(error),
             }
             finished

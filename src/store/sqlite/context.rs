@@ -10,7 +10,7 @@ use crate::domain::person::PersonId;
 use crate::store::StoreError;
 use crate::store::outbox::OutboxContext;
 use crate::store::seal::Sealer;
-use crate::store::sqlite::due_queue::DueQueues;
+use crate::store::sqlite::claim_queue::DueQueues;
 
 /// What every query needs besides the connection.
 pub(super) struct QueryContext {

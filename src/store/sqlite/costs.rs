@@ -43,6 +43,7 @@ use crate::store::outbox::OutboxContext;
 use crate::store::outbox::OutboxRules;
 use crate::store::sqlite::api_keys;
 use crate::store::sqlite::backlog;
+use crate::store::sqlite::claims;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::list;
 use crate::store::sqlite::meta;
@@ -136,13 +137,13 @@ fn work(db: &Connection, context: &QueryContext) {
     let orders =
         [ClaimOrder::LeastLife, ClaimOrder::NoFailures, ClaimOrder::LongestFailing, ClaimOrder::Healthiest];
     for order in orders {
-        let claims = queries::claim_due(db, context, &ask(order)).unwrap().claims;
+        let claims = claims::claim_due(db, context, &ask(order)).unwrap().claims;
         assert_eq!(claims.len(), 2);
         queries::commit(db, context, claims[0].fence, &claims[0].grant).unwrap();
         let back = Schedule::at(NOW + DAY);
         queries::release(db, context, &claims[1].grant.person.id, claims[1].fence, back).unwrap();
     }
-    assert!(queries::claim_one(db, context, &id(1500), &lease()).unwrap().is_some());
+    assert!(claims::claim_one(db, context, &id(1500), &lease()).unwrap().is_some());
     assert!(queries::find(db, context, &id(1000)).unwrap().is_some());
     let email = numbered(1000).person.email.unwrap();
     let namesakes = persons::resolve(db, context, &email).unwrap();

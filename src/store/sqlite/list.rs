@@ -202,7 +202,7 @@ mod tests {
 
     fn tables() -> Connection {
         let db = Connection::open_in_memory().unwrap();
-        for sql in crate::store::sqlite::open::MIGRATIONS {
+        for sql in crate::store::sqlite::migrations::MIGRATIONS {
             db.execute_batch(sql).unwrap();
         }
         db

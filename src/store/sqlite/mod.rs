@@ -5,20 +5,23 @@
 
 mod api_keys;
 mod backlog;
+mod canary;
+mod claim_queue;
+mod claims;
 mod context;
 #[cfg(test)]
 mod costs;
-mod due_queue;
 mod errors;
 mod file_identity;
 mod generation;
 mod health;
 mod history;
-mod imports;
+mod import_marks;
 mod job;
 mod list;
 mod macs;
 mod meta;
+mod migrations;
 mod open;
 mod outbox;
 mod overview;

@@ -15,57 +15,21 @@ use std::time::Duration;
 
 use rusqlite::Connection;
 use rusqlite::OpenFlags;
-use rusqlite::OptionalExtension;
-use rusqlite::TransactionBehavior;
-use rusqlite::params;
 
-use crate::domain::secret::Secret;
 use crate::domain::time::UnixTime;
 use crate::store::StoreError;
 use crate::store::key_file;
 use crate::store::seal::Sealer;
+use crate::store::sqlite::canary;
+use crate::store::sqlite::canary::WITH_MACS;
 use crate::store::sqlite::file_identity::FileIdentity;
 use crate::store::sqlite::generation::GenerationFile;
-use crate::store::sqlite::macs;
 use crate::store::sqlite::meta;
+use crate::store::sqlite::migrations::APPLICATION_ID;
+use crate::store::sqlite::migrations::MIGRATIONS;
+use crate::store::sqlite::migrations::migrate;
 use crate::store::sqlite::permissions;
 use crate::store::sqlite::permissions::with_suffix;
-use crate::store::sqlite::search_index;
-
-/// The migrations, numbered from 1 by their position. Statements of a released migration are never changed; a change is a new
-/// migration at the end.
-pub(super) const MIGRATIONS: [&str; 14] = [
-    include_str!("schema/0001_grants.sql"),
-    include_str!("schema/0002_keys.sql"),
-    include_str!("schema/0003_overview.sql"),
-    include_str!("schema/0004_triggers.sql"),
-    include_str!("schema/0005_refused.sql"),
-    include_str!("schema/0006_persons.sql"),
-    include_str!("schema/0007_row_macs.sql"),
-    include_str!("schema/0008_consents.sql"),
-    include_str!("schema/0009_numbers.sql"),
-    include_str!("schema/0010_notices.sql"),
-    include_str!("schema/0011_deliveries.sql"),
-    include_str!("schema/0012_digest_persons.sql"),
-    include_str!("schema/0013_imports.sql"),
-    include_str!("schema/0014_import_marks.sql"),
-];
-
-/// The migration after which the search texts are filled in by code, because SQL knows the case of ASCII letters only.
-/// Earlier versions have no texts, or different ones.
-const WITH_TEXTS: i64 = 6;
-
-/// The migration after which the rows get MACs.
-const WITH_MACS: i64 = 7;
-
-/// `wxtk`: marks the file as a store of this program.
-const APPLICATION_ID: i64 = 0x7778_746b;
-
-const CANARY: &str = "webex-tokend canary";
-
-/// The canary of a store whose rows have MACs. It differs from the earlier one. Otherwise a program without the key could set
-/// the version back, and the migration would add MACs to rows of that program.
-const CANARY_OF_MACS: &str = "webex-tokend canary of a store with MACs";
 
 const READERS: usize = 2;
 
@@ -108,10 +72,10 @@ pub(super) fn open(path: &Path, key_file: &Path, now: UnixTime) -> Result<Opened
     let version = version(&writer, path)?;
     let sealer = Arc::new(sealer(path, key_file, version == 0)?);
     if version > 0 {
-        check_canary(&writer, path, key_file, (version, &sealer))?;
+        canary::check(&writer, path, key_file, (version, &sealer))?;
     }
     if (1..WITH_MACS).contains(&version) {
-        refuse_old_copy(&writer, path, key_file)?;
+        canary::refuse_old_copy(&writer, path, key_file)?;
     }
     // Only now, because a store that is refused must not be changed.
     permissions::make_files_private(path);
@@ -276,71 +240,4 @@ fn prepare(db: &mut Connection, version: i64, sealer: &Sealer, now: UnixTime) ->
         log::error!("notices that were being sent when the last process ended are sent later: {why}");
     }
     Ok(())
-}
-
-/// Runs the migrations in one transaction, so that an interrupted start leaves the old version or the new one.
-fn migrate(db: &mut Connection, version: i64, sealer: &Sealer) -> Result<(), StoreError> {
-    let done = usize::try_from(version).unwrap_or(0);
-    let transaction = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for (number, sql) in (1_i64..).zip(MIGRATIONS).skip(done) {
-        transaction.execute_batch(sql)?;
-        if number == WITH_TEXTS {
-            search_index::fill(&transaction)?;
-        }
-        if number == WITH_MACS {
-            macs::fill(&transaction, sealer)?;
-            change_canary(&transaction, sealer)?;
-        }
-        transaction.pragma_update(None, "user_version", number)?;
-    }
-    if version == 0 {
-        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    }
-    Ok(transaction.commit()?)
-}
-
-/// Writes a new canary. The id of the store is derived from the old one, if there is one, because its copies have the same.
-fn change_canary(db: &Connection, sealer: &Sealer) -> Result<(), StoreError> {
-    let sealed = sealer.seal(&Secret::new(CANARY_OF_MACS.to_owned()), CANARY_OF_MACS);
-    let sealed = sealed.map_err(|e| StoreError::Failed(e.to_string()))?;
-    let old = canary(db)?;
-    meta::name_store(db, old.as_ref().unwrap_or(&sealed))?;
-    db.execute("INSERT OR REPLACE INTO meta (name, value) VALUES ('canary', ?1)", params![sealed])?;
-    Ok(())
-}
-
-/// Refuses a copy without MACs of a store that has them by now. Otherwise the migration would add MACs to its rows, whatever
-/// program wrote them.
-fn refuse_old_copy(db: &Connection, path: &Path, key_file: &Path) -> Result<(), StoreError> {
-    let Some(canary) = canary(db)? else { return Ok(()) };
-    let note = GenerationFile::new(key_file, &meta::id_of(&canary)).into_path();
-    if !note.exists() {
-        return Ok(());
-    }
-    let why = format!(
-        "is a copy from before its records were authenticated, and the store has been opened since. Restore a later backup; \
-         if you trust this copy, remove {} and start again",
-        note.display()
-    );
-    Err(StoreError::File { path: path.to_owned(), why })
-}
-
-fn canary(db: &Connection) -> Result<Option<Vec<u8>>, StoreError> {
-    Ok(db.query_row("SELECT value FROM meta WHERE name = 'canary'", [], |row| row.get(0)).optional()?)
-}
-
-/// Checks the canary, a sealed text in every store that opens only with the store's own key.
-fn check_canary(
-    db: &Connection,
-    path: &Path,
-    key_file: &Path,
-    (version, sealer): (i64, &Sealer),
-) -> Result<(), StoreError> {
-    let sealed = canary(db)?.ok_or_else(|| StoreError::Corrupt("its canary is missing".to_owned()))?;
-    let opens = |canary| sealer.open(&sealed, canary).is_ok();
-    match (opens(CANARY), opens(CANARY_OF_MACS)) {
-        (false, false) => Err(StoreError::WrongKey { store: path.to_owned(), key: key_file.to_owned() }),
-        (_, with_macs) if with_macs == (version >= WITH_MACS) => Ok(()),
-        _ => Err(StoreError::Corrupt(format!("another program has set its version to {version}"))),
-    }
 }

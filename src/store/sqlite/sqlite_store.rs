@@ -46,13 +46,14 @@ use crate::store::outbox::OutboxContext;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::api_keys;
 use crate::store::sqlite::backlog;
+use crate::store::sqlite::claim_queue::DueQueues;
+use crate::store::sqlite::claims;
 use crate::store::sqlite::context::QueryContext;
-use crate::store::sqlite::due_queue::DueQueues;
 use crate::store::sqlite::file_identity::FileIdentity;
 use crate::store::sqlite::generation;
 use crate::store::sqlite::generation::GenerationFile;
 use crate::store::sqlite::health::StoreHealth;
-use crate::store::sqlite::imports;
+use crate::store::sqlite::import_marks;
 use crate::store::sqlite::list;
 use crate::store::sqlite::meta;
 use crate::store::sqlite::open;
@@ -215,21 +216,21 @@ impl GrantCommands for SqliteStore {
 
     fn save_import(&self, grant: Grant, token: ImportedToken) -> StoreFuture<'_, Saved> {
         self.write_with_outbox(move |db, context| {
-            let save = || imports::save_import(db, context, &grant, &token);
+            let save = || import_marks::save_import(db, context, &grant, &token);
             changes::after_consent(db, context, (&grant, Origin::Import), save)
         })
     }
 
     fn claim_due(&self, ask: ClaimRequest) -> StoreFuture<'_, Claims> {
         self.write_with_outbox(move |db, context| {
-            let claims = queries::claim_due(db, context, &ask)?;
+            let claims = claims::claim_due(db, context, &ask)?;
             record_with_change(db, context, &claims.outbox_entries)?;
             Ok(claims)
         })
     }
 
     fn claim_one(&self, person: PersonId, lease: Lease) -> StoreFuture<'_, Option<Claim>> {
-        self.write(move |db, context| queries::claim_one(db, context, &person, &lease))
+        self.write(move |db, context| claims::claim_one(db, context, &person, &lease))
     }
 
     fn commit(&self, fence: Fence, grant: Grant) -> StoreFuture<'_, Committed> {
@@ -283,7 +284,7 @@ impl GrantCommands for SqliteStore {
 
 impl GrantQueries for SqliteStore {
     fn find_import(&self, token_hash: [u8; 32]) -> StoreFuture<'_, Option<PersonId>> {
-        self.read(move |db, context| imports::find(db, context, &token_hash))
+        self.read(move |db, context| import_marks::find(db, context, &token_hash))
     }
 
     fn find(&self, person: PersonId) -> StoreFuture<'_, Option<Grant>> {
