@@ -1,11 +1,12 @@
 //! The current pace of refreshes, and the places for their calls that go with it. The rules are in [`crate::domain::catch_up`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::AcquireError;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::Semaphore;
-use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::domain::catch_up::CatchUp;
@@ -16,6 +17,7 @@ use crate::domain::schedule::Policy;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Verdict;
 use crate::refresh::rate_limit::RateLimits;
+use crate::refresh::start_schedule::StartReason;
 use crate::refresh::start_schedule::StartSchedule;
 
 /// The pace of the refreshes of one integration.
@@ -23,17 +25,44 @@ use crate::refresh::start_schedule::StartSchedule;
 pub(super) struct RefreshPace {
     began: Instant,
     catch_up: Mutex<CatchUp>,
-    calls: CallPlaces,
+    due: CallPlaces,
+    requested: CallPlaces,
+    bulk: CallPlaces,
 }
 
-/// Permits for calls of the event loop, whose number changes with the pace.
+/// Permits for calls, whose number changes with the pace.
+///
+/// Refreshes that are not urgent get the configured number at most. The places that a higher pace adds are for urgent ones: the
+/// others hold their places while they wait for a start at the configured rate.
 #[derive(Debug)]
 struct CallPlaces {
-    permits: Semaphore,
+    configured: usize,
+    permits: Arc<Semaphore>,
     number: Mutex<usize>,
+    not_urgent: Arc<Semaphore>,
+}
+
+/// A permit for one call. It is free again when this is dropped.
+#[derive(Debug)]
+pub(super) struct CallPlace {
+    _permit: OwnedSemaphorePermit,
+    _not_urgent: Option<OwnedSemaphorePermit>,
 }
 
 impl CallPlaces {
+    fn new(places: usize) -> Self {
+        let semaphore = || Arc::new(Semaphore::new(places));
+        Self { configured: places, permits: semaphore(), number: Mutex::new(places), not_urgent: semaphore() }
+    }
+
+    async fn acquire(&self, urgent: bool) -> Result<CallPlace, AcquireError> {
+        // At the configured rate all take their turns in one queue.
+        let grown = *self.number.lock() > self.configured;
+        let not_urgent =
+            if grown && !urgent { Some(self.not_urgent.clone().acquire_owned().await?) } else { None };
+        Ok(CallPlace { _permit: self.permits.clone().acquire_owned().await?, _not_urgent: not_urgent })
+    }
+
     /// Permits in use are taken away when they are free.
     fn resize(&self, places: usize) {
         let mut number = self.number.lock();
@@ -48,21 +77,27 @@ impl CallPlaces {
 
 impl RefreshPace {
     pub(super) fn new(limits: RateLimits, max_per_second: f64) -> Self {
-        let calls = CallPlaces {
-            permits: Semaphore::new(limits.concurrency),
-            number: Mutex::new(limits.concurrency),
-        };
+        let places = || CallPlaces::new(limits.concurrency);
         let catch_up = Mutex::new(CatchUp::new(limits.per_second, max_per_second));
-        Self { began: Instant::now(), catch_up, calls }
+        Self { began: Instant::now(), catch_up, due: places(), requested: places(), bulk: places() }
     }
 
     fn now(&self) -> Duration {
         self.began.elapsed()
     }
 
-    /// A permit for a call of the event loop.
-    pub(super) async fn call_place(&self) -> Result<SemaphorePermit<'_>, AcquireError> {
-        self.calls.permits.acquire().await
+    /// A permit for a call; each reason has as many as the others. `urgent` as [`is_urgent`] says.
+    pub(super) async fn call_place(
+        &self,
+        reason: StartReason,
+        urgent: bool,
+    ) -> Result<CallPlace, AcquireError> {
+        let places = match reason {
+            StartReason::Due => &self.due,
+            StartReason::Requested => &self.requested,
+            StartReason::Bulk => &self.bulk,
+        };
+        places.acquire(urgent).await
     }
 
     /// The limits at the current pace, which then applies to these starts, and to calls.
@@ -70,7 +105,9 @@ impl RefreshPace {
         let per_second = self.catch_up.lock().pace(self.now());
         let limits = configured.at_pace(per_second);
         starts.set_pace(limits.per_second);
-        self.calls.resize(limits.concurrency);
+        for places in [&self.due, &self.requested, &self.bulk] {
+            places.resize(limits.concurrency);
+        }
         limits
     }
 
@@ -110,17 +147,43 @@ pub(super) fn evidence(verdict: &Verdict, wait: Option<Duration>, took: Duration
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
-    #[tokio::test]
+    /// A place, if one is free.
+    async fn take(places: &CallPlaces, urgent: bool) -> Option<CallPlace> {
+        timeout(Duration::from_secs(1), places.acquire(urgent)).await.ok()?.ok()
+    }
+
+    async fn take_all(places: &CallPlaces, urgent: bool) -> Vec<CallPlace> {
+        let mut taken = Vec::new();
+        while let Some(place) = take(places, urgent).await {
+            taken.push(place);
+        }
+        taken
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn places_in_use_are_taken_away_when_they_are_free() {
-        let calls = CallPlaces { permits: Semaphore::new(2), number: Mutex::new(2) };
+        let calls = CallPlaces::new(2);
         calls.resize(5);
-        let held: Vec<SemaphorePermit<'_>> = (0..5).map(|_| calls.permits.try_acquire().unwrap()).collect();
+        let held = take_all(&calls, true).await;
         calls.resize(2);
-        assert_eq!(*calls.number.lock(), 5);
+        assert_eq!((*calls.number.lock(), held.len()), (5, 5));
         drop(held);
         calls.resize(2);
         assert_eq!((*calls.number.lock(), calls.permits.available_permits()), (2, 2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_places_that_a_higher_pace_adds_are_for_urgent_refreshes() {
+        let calls = CallPlaces::new(2);
+        calls.resize(5);
+        let not_urgent = take_all(&calls, false).await;
+        let urgent = take_all(&calls, true).await;
+        assert_eq!((not_urgent.len(), urgent.len()), (2, 3));
+        drop((not_urgent, urgent));
+        assert_eq!(take_all(&calls, true).await.len(), 5, "all of them, if no others wait");
     }
 }

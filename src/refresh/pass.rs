@@ -14,7 +14,9 @@ use crate::domain::person::PersonId;
 use crate::domain::time::UnixTime;
 use crate::domain::verdict::Outcome;
 use crate::refresh::claim::ClaimedGrant;
+use crate::refresh::pace::is_urgent;
 use crate::refresh::rate_limit::MAX_START_WAIT;
+use crate::refresh::rate_limit::RateLimits;
 use crate::refresh::service::RefreshService;
 
 /// Pause before the store is tried again after an error.
@@ -24,6 +26,8 @@ pub(super) const STORE_RETRY: Duration = Duration::from_secs(30);
 pub(super) struct Pass {
     refresher: Arc<RefreshService>,
     running: JoinSet<(PersonId, Option<Outcome>)>,
+    /// Counts the running refreshes that are not urgent: each holds a clone.
+    not_urgent: Arc<()>,
     tally: PassResult,
     /// Whether the last claim failed, or was not tried because of the store.
     stuck: bool,
@@ -81,7 +85,13 @@ pub(super) enum PassStep {
 
 impl Pass {
     pub(super) fn new(refresher: Arc<RefreshService>) -> Self {
-        Self { refresher, running: JoinSet::new(), tally: PassResult::default(), stuck: false }
+        Self {
+            refresher,
+            running: JoinSet::new(),
+            not_urgent: Arc::default(),
+            tally: PassResult::default(),
+            stuck: false,
+        }
     }
 
     /// Claims grants that were due at `due_by`, as many as may run now, and starts their refreshes.
@@ -89,10 +99,7 @@ impl Pass {
         self.count_ended();
         let context = &self.refresher.context;
         let limits = self.refresher.current_limits();
-        let free = limits.max_claimed().saturating_sub(self.running.len());
-        if free < limits.min_batch() {
-            return PassStep::Full;
-        }
+        let Some(batch) = self.next_batch(limits) else { return PassStep::Full };
         let ahead = self.refresher.starts().backlog();
         if ahead > MAX_START_WAIT {
             return PassStep::Later(ahead - MAX_START_WAIT);
@@ -107,7 +114,7 @@ impl Pass {
             Err(step) => return step,
         };
         let limit = match admission {
-            Admission::Go => free.min(limits.max_batch()),
+            Admission::Go => batch,
             Admission::Probe { .. } => 1,
             Admission::Hold(_) => return PassStep::Held,
         };
@@ -159,6 +166,24 @@ impl Pass {
         if found + unreadable.len() < limit { PassStep::Done } else { PassStep::More }
     }
 
+    /// How many grants to claim next; `None` if too few places are free.
+    ///
+    /// At a higher pace, refreshes that are not urgent wait for the configured rate. So those claimed beyond the places that they
+    /// may have take none away from urgent ones. Living tokens are still claimed first.
+    fn next_batch(&self, limits: RateLimits) -> Option<usize> {
+        let configured = self.refresher.pace();
+        let not_urgent = Arc::strong_count(&self.not_urgent) - 1;
+        let (waiting, most) = if limits.per_second > configured.per_second {
+            let waiting = not_urgent.saturating_sub(configured.max_claimed());
+            (waiting, configured.max_not_urgent().saturating_sub(not_urgent))
+        } else {
+            (0, usize::MAX)
+        };
+        let running = self.running.len().saturating_sub(waiting);
+        let free = limits.max_claimed().saturating_sub(running);
+        (free >= limits.min_batch() && most > 0).then(|| free.min(limits.max_batch()).min(most))
+    }
+
     /// Asks the breaker what may be sent now, and for which person if the probe must be a particular one.
     async fn admit(&self, now: UnixTime) -> Result<(Admission, Option<PersonId>), PassStep> {
         self.refresher.end_mass_refusal(now).await;
@@ -193,7 +218,12 @@ impl Pass {
         // A grant whose claim was released in this pass is counted already.
         self.tally.sent += usize::from(!self.tally.dropped.remove(&person));
         let refresher = self.refresher.clone();
-        self.running.spawn(async move { (person, refresher.refresh(taken).await) });
+        let urgent = is_urgent(&taken.claim.grant, refresher.context.clock.now());
+        let not_urgent = (!urgent).then(|| self.not_urgent.clone());
+        self.running.spawn(async move {
+            let _counted = not_urgent;
+            (person, refresher.refresh(taken).await)
+        });
     }
 
     pub(super) fn is_idle(&self) -> bool {

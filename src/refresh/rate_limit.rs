@@ -15,6 +15,10 @@ pub struct RateLimits {
 /// No grant is claimed while the starts of claimed grants take longer than this. Otherwise leases could end during the wait.
 pub(super) const MAX_START_WAIT: Duration = Duration::from_secs(5);
 
+/// At a higher pace, grants that are not urgent are claimed this long before they start at the configured rate. While readers and
+/// a bulk command take turns with them, it is five times as long, which a lease allows.
+const NOT_URGENT_AHEAD: Duration = Duration::from_secs(20);
+
 /// The most calls in flight at any pace, as for `EVENT_LOOP_CONCURRENCY`.
 const MAX_CONCURRENCY: usize = 1024;
 
@@ -52,13 +56,23 @@ impl RateLimits {
         if self.per_second <= 0.0 {
             return self.concurrency;
         }
+        self.started_within(MAX_START_WAIT).min(self.concurrency.max(1))
+    }
+
+    /// How many grants that are not urgent may be claimed at once at a higher pace. Only then they wait for their starts without
+    /// a place for their calls, and hold up no urgent ones.
+    pub(super) fn max_not_urgent(&self) -> usize {
+        self.started_within(NOT_URGENT_AHEAD).min(MAX_CONCURRENCY)
+    }
+
+    fn started_within(&self, span: Duration) -> usize {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "saturates; never negative"
         )]
-        let soon = (self.per_second * MAX_START_WAIT.as_secs_f64()) as usize;
-        soon.clamp(1, self.concurrency.max(1))
+        let starts = (self.per_second * span.as_secs_f64()) as usize;
+        starts.max(1)
     }
 }
 

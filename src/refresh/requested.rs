@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
-
 use crate::domain::breaker::Cause;
 use crate::domain::breaker::Role;
 use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
 use crate::grant_cache::EventPosition;
 use crate::refresh::in_flight::InFlightGuard;
+use crate::refresh::pace::CallPlace;
 use crate::refresh::pace::is_urgent;
 use crate::refresh::service::RefreshService;
 use crate::refresh::start_schedule::StartReason;
@@ -29,18 +28,17 @@ pub struct RefreshOptions {
 
 /// The turn of one call among those of bulk commands.
 #[derive(Debug)]
-pub struct BulkTurn(#[expect(dead_code, reason = "dropped to free the place")] Option<OwnedSemaphorePermit>);
+pub struct BulkTurn(#[expect(dead_code, reason = "dropped to free the place")] Option<CallPlace>);
 
 impl RefreshService {
-    /// Asks the breaker whether a refresh of one person may be sent, and says whether it is urgent. A grant whose last refresh
-    /// failed is tried only when it is due, or when an operator forces it.
-    async fn admit(&self, person: &PersonId, forced: bool) -> Option<(Role, bool)> {
+    /// Asks the breaker whether a refresh of one person may be sent. A grant whose last refresh failed is tried only when it is
+    /// due, or when an operator forces it.
+    async fn admit(&self, person: &PersonId, forced: bool) -> Option<Role> {
         let grant = self.find_grant(person).await.ok()?;
         let now = self.context.clock.now();
         let healthy = grant.failures == 0 && grant.status == GrantStatus::Active;
         let insists = forced && (now >= grant.last.at + READER_RETRY_PAUSE || now < grant.last.at);
-        let role = self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)?;
-        Some((role, is_urgent(&grant, now)))
+        self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)
     }
 
     /// Waits for the turn of one call to Webex among those of bulk commands, for instance an import. Such calls have as many
@@ -50,9 +48,8 @@ impl RefreshService {
     /// How long Webex asks the whole app to wait. Such a call would only make the wait longer.
     pub async fn bulk_turn(&self) -> Result<BulkTurn, Duration> {
         // The semaphore is never closed.
-        let place = self.bulk.clone().acquire_owned().await.ok();
-        self.starts().next(StartReason::Bulk).await;
-        self.starts().next_not_urgent(StartReason::Bulk).await;
+        let place = self.pace.call_place(StartReason::Bulk, false).await.ok();
+        self.starts().next_at_pace(StartReason::Bulk, false).await;
         let pause = self.pause().filter(|pause| pause.cause == Cause::Busy);
         let wait =
             pause.map(|pause| pause.until.until(self.context.clock.now())).filter(|wait| !wait.is_zero());
@@ -61,13 +58,15 @@ impl RefreshService {
 
     /// Refreshes the grant of `busy` when its turn comes. `seen` is the event position before the caller read the grant.
     pub(super) async fn refresh_once(&self, busy: InFlightGuard, ask: RefreshOptions, seen: EventPosition) {
-        let (expected, places, reason) = if ask.bulk {
-            (None, &*self.bulk, StartReason::Bulk)
+        let (expected, reason) = if ask.bulk {
+            (None, StartReason::Bulk)
         } else {
-            (Some(self.starts().expect_requested()), self.on_demand_slots(), StartReason::Requested)
+            (Some(self.starts().expect_requested()), StartReason::Requested)
         };
-        let Ok(place) = places.acquire().await else { return };
         let person = busy.person().clone();
+        let Ok(grant) = self.find_grant(&person).await else { return };
+        let urgent = is_urgent(&grant, self.context.clock.now());
+        let Ok(place) = self.pace.call_place(reason, urgent).await else { return };
         if self.commit_stalled() {
             log::info!(
                 person = person.as_str();
@@ -76,12 +75,9 @@ impl RefreshService {
             return;
         }
         // Before waiting for a start: while the breaker is open, the probes need the starts.
-        let Some((role, urgent)) = self.admit(&person, ask.force).await else { return };
+        let Some(role) = self.admit(&person, ask.force).await else { return };
         // Before the claim, because its lease could end during the wait.
-        self.starts().next(reason).await;
-        if !urgent {
-            self.starts().next_not_urgent(reason).await;
-        }
+        self.starts().next_at_pace(reason, urgent).await;
         drop(expected);
         let stops = self.context.tasks.stopping().is_cancelled();
         let changed = self.context.cache.events().changed_since(seen, &person);

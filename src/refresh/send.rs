@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use log::Level;
-use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
 use crate::domain::breaker::SentRefresh;
@@ -14,6 +13,7 @@ use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 use crate::refresh::breaker_state::sent_refresh;
 use crate::refresh::claim::ClaimedGrant;
+use crate::refresh::pace::CallPlace;
 use crate::refresh::pace::evidence;
 use crate::refresh::pace::is_urgent;
 use crate::refresh::report::log_about;
@@ -33,21 +33,15 @@ impl RefreshService {
     pub(super) async fn refresh(&self, taken: ClaimedGrant) -> Option<Outcome> {
         let urgent = is_urgent(&taken.claim.grant, self.context.clock.now());
         // The semaphore is never closed. The permit comes first, because a start that is not used at once would be lost.
-        let place = self.pace.call_place().await.ok()?;
-        self.starts.next(StartReason::Due).await;
-        if !urgent {
-            self.starts.next_not_urgent(StartReason::Due).await;
+        let place = self.pace.call_place(StartReason::Due, urgent).await.ok()?;
+        // Checked here as well, so that a refresh that is not sent delays no probe by its start.
+        let mut reason = self.reason_to_skip(&taken);
+        if reason.is_none() {
+            self.starts.next_at_pace(StartReason::Due, urgent).await;
+            reason = self.reason_to_skip(&taken);
         }
-        let grant = &taken.claim.grant;
-        if self.context.cache.events().changed_since(taken.published, &grant.person.id) {
-            log_about(&grant.person, Level::Info, "not refreshed: the grant was replaced or removed");
-            drop(place);
-            self.release(taken).await;
-            return None;
-        }
-        if let Some(why) = self.reason_to_skip(&taken) {
-            let person = &taken.claim.grant.person;
-            log_about(person, Level::Info, &format!("not refreshed: {why}; it is due again"));
+        if let Some(why) = reason {
+            log_about(&taken.claim.grant.person, Level::Info, &format!("not refreshed: {why}"));
             drop(place);
             self.release(taken).await;
             return None;
@@ -78,18 +72,24 @@ impl RefreshService {
         // The lease may have been used up by a slow store, a suspended machine, or a clock that was set ahead.
         let late = self.context.clock.now() + MIN_LEASE_LEFT > taken.lease_end;
         let paused = !self.breaker().may_send(taken.role);
+        let person = &taken.claim.grant.person.id;
         match () {
-            () if late => Some("its claim would end during the call"),
-            () if paused => Some("refreshes pause"),
-            () if self.commit_stalled() => Some("the store cannot be written at present"),
-            () if self.context.tasks.stopping().is_cancelled() => Some("the daemon is stopping"),
+            () if self.context.cache.events().changed_since(taken.published, person) => {
+                Some("the grant was replaced or removed")
+            }
+            () if late => Some("its claim would end during the call; it is due again"),
+            () if paused => Some("refreshes pause; it is due again"),
+            () if self.commit_stalled() => Some("the store cannot be written at present; it is due again"),
+            () if self.context.tasks.stopping().is_cancelled() => {
+                Some("the daemon is stopping; it is due again")
+            }
             () => None,
         }
     }
 
     /// Refreshes a claimed grant whose turn has come. The permit is released when Webex has responded, so the next call need
     /// not wait for the commit.
-    pub(super) async fn send(&self, taken: ClaimedGrant, place: SemaphorePermit<'_>) -> Option<Outcome> {
+    pub(super) async fn send(&self, taken: ClaimedGrant, place: CallPlace) -> Option<Outcome> {
         let ClaimedGrant { mut claim, busy: _busy, role, on_demand, only_person, mut corrected, .. } = taken;
         self.backlog.count_sent();
         let urgent = is_urgent(&claim.grant, self.context.clock.now());

@@ -49,12 +49,8 @@ pub struct RefreshService {
     /// Results that are not stored yet.
     pub(super) unkept: Arc<PendingCommits>,
     pub(super) busy: InFlight,
-    /// The current pace, and the permits for calls of the event loop. A grant that waits for its call or for its commit needs none.
+    /// The current pace, and the permits for calls. A grant that waits for its call or for its commit needs none.
     pub(super) pace: RefreshPace,
-    /// Permits for calls on demand; as many as the event loop has.
-    asked: Semaphore,
-    /// Permits for calls of bulk commands; as many as the event loop has.
-    pub(super) bulk: Arc<Semaphore>,
     /// Permits one batch claim at a time, until all its grants are marked as busy.
     pub(super) claiming: Semaphore,
     /// Claims of the loop so far.
@@ -68,8 +64,6 @@ impl RefreshService {
     #[must_use]
     pub fn new(context: ServiceContext, limits: RateLimits, owner: String) -> Self {
         let starts = StartSchedule::new(limits);
-        let places = || Semaphore::new(limits.concurrency);
-        let (asked, bulk) = (places(), Arc::new(places()));
         let pace = RefreshPace::new(limits, 0.0);
         Self {
             person_checks: PersonChecks::new(context.clone(), limits),
@@ -86,8 +80,6 @@ impl RefreshService {
             unkept: Arc::default(),
             busy: InFlight::default(),
             pace,
-            asked,
-            bulk,
             claiming: Semaphore::new(1),
             claims: AtomicUsize::new(0),
         }
@@ -142,10 +134,6 @@ impl RefreshService {
 
     pub(super) fn starts(&self) -> &StartSchedule {
         &self.starts
-    }
-
-    pub(super) fn on_demand_slots(&self) -> &Semaphore {
-        &self.asked
     }
 
     pub(super) fn in_flight(&self) -> &InFlight {

@@ -42,7 +42,7 @@ pub(super) struct ExpectedStart(#[expect(dead_code, reason = "counted")] Arc<()>
 const REQUESTED_SHARE: u32 = 3;
 
 /// Why a refresh starts.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StartReason {
     /// The event loop claimed a due grant.
     Due,
@@ -162,9 +162,10 @@ impl StartSchedule {
         Duration::from_nanos(self.current.load(Ordering::Relaxed))
     }
 
-    /// The longest time until all grants that the event loop has claimed have started.
+    /// The longest time until all grants that the event loop has claimed have started, at a higher pace without those that then
+    /// wait for the configured rate.
     pub(super) fn backlog(&self) -> Duration {
-        self.all.backlog(self.current()) + self.not_urgent.backlog(self.configured_spacing)
+        self.all.backlog(self.current())
     }
 
     /// Announces a requested refresh, which is counted until the result is dropped.
@@ -183,15 +184,23 @@ impl StartSchedule {
 
     /// Returns when a refresh that is not urgent may start by the configured rate, after it has waited for [`StartSchedule::next`].
     /// In the other order, several that wait for the current pace could start at once.
-    pub(super) async fn next_not_urgent(&self, reason: StartReason) {
+    async fn next_not_urgent(&self, reason: StartReason) {
         // Otherwise the pace is the configured rate.
         if self.current() < self.configured_spacing {
             self.not_urgent.next(reason, || self.configured_spacing).await;
         }
     }
 
+    /// Returns when a refresh may start: by the current pace, or by the configured rate if it is not urgent.
+    pub(super) async fn next_at_pace(&self, reason: StartReason, urgent: bool) {
+        self.next(reason).await;
+        if !urgent {
+            self.next_not_urgent(reason).await;
+        }
+    }
+
     /// Returns when another refresh may start by the current pace.
-    pub(super) async fn next(&self, reason: StartReason) {
+    async fn next(&self, reason: StartReason) {
         if !self.configured_spacing.is_zero() {
             self.all.next(reason, || self.current()).await;
         }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use webex_sim::model::Endpoint;
 use webex_sim::model::Fault;
@@ -98,4 +99,48 @@ async fn a_429_halves_the_pace_and_the_configured_rate_stays() {
     assert!(counts[25..29].iter().all(|count| *count >= 48), "{counts:?}");
     assert!(counts[32..60].iter().all(|count| (23..=27).contains(count)), "{counts:?}");
     assert!(counts[64..68].iter().all(|count| (26..=38).contains(count)), "it grows again: {counts:?}");
+}
+
+/// The first persons have dead tokens. The tokens of the others live, and become old half a minute after the loop has started.
+/// Returns when it started, which is now.
+async fn old_tokens_amid_dead_ones(dead: usize, old: usize) -> (TestServices, Duration) {
+    let mut services = after_an_outage(dead, FIVE_A_SECOND).await;
+    services.model().settings_mut().people = webex_sim::Person::some(dead + old);
+    for person in dead..dead + old {
+        services.consent(person).await;
+    }
+    sleep(DAY - 30 * SECOND).await;
+    let began = start(&mut services).await;
+    (services, began)
+}
+
+#[tokio::test(start_paused = true)]
+async fn old_tokens_that_wait_for_the_configured_rate_hold_up_no_dead_ones() {
+    let (services, began) = old_tokens_amid_dead_ones(3500, 90).await;
+    sleep(75 * SECOND).await;
+    let (dead, old) = (per_second(&services, 0..3500, began), per_second(&services, 3500..3590, began));
+    assert_eq!(old.iter().sum::<usize>(), 90, "{old:?}");
+    assert!(old.len() < 66 && old.iter().all(|count| *count <= 6), "{old:?}");
+    assert!(dead[25..70].iter().all(|count| *count >= 40), "{dead:?}");
+    assert!(dead.iter().all(|count| *count <= 51), "{dead:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_of_old_tokens_that_operators_request_hold_up_no_reader_of_a_dead_one() {
+    let (services, began) = old_tokens_amid_dead_ones(3000, 60).await;
+    // Before they are due, so that the loop does not refresh them.
+    sleep(25 * SECOND).await;
+    let refresher = services.refresher.clone().unwrap();
+    let mut operators = JoinSet::new();
+    for person in 3000..3060 {
+        let (refresher, id) = (refresher.clone(), services.id(person));
+        operators.spawn(async move { refresher.refresh_now(&id, true).await });
+    }
+    sleep(SECOND).await;
+    let asked_at = services.now();
+    assert!(refresher.token(&services.id(2999), Duration::ZERO).await.is_ok());
+    assert!(services.now().since(asked_at) <= SECOND, "{:?}", services.now().since(asked_at));
+    sleep(20 * SECOND).await;
+    let old = per_second(&services, 3000..3060, began);
+    assert!(old.iter().all(|count| *count <= 6), "{old:?}");
 }
