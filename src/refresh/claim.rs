@@ -124,7 +124,7 @@ impl RefreshService {
 
     /// Claims one person's grant for a probe, unless it is being refreshed.
     pub(super) async fn claim_probe(&self, person: &PersonId) -> Result<Option<ClaimedGrant>, StoreError> {
-        let (_, busy) = self.busy.join(person);
+        let (_, busy) = self.busy.join(person, false);
         let Some(busy) = busy else { return Ok(None) };
         let taken = self.claim_one(busy, Role::Probe).await?;
         Ok(taken.map(|taken| ClaimedGrant { on_demand: false, ..taken }))

@@ -17,7 +17,8 @@ pub(super) struct InFlight(Arc<Mutex<BTreeMap<PersonId, InFlightEntry>>>);
 #[derive(Debug)]
 struct InFlightEntry {
     marks: usize,
-    ends: watch::Sender<()>,
+    /// Whether a reader or an operator waits.
+    requested: watch::Sender<bool>,
 }
 
 /// A mark in the list. Dropping it removes it, however the work ended.
@@ -28,7 +29,7 @@ pub(super) struct InFlightGuard {
 }
 
 /// Waits for the end of the work on a person.
-pub(super) struct InFlightWaiter(watch::Receiver<()>);
+pub(super) struct InFlightWaiter(watch::Receiver<bool>);
 
 impl InFlight {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<PersonId, InFlightEntry>> {
@@ -42,18 +43,25 @@ impl InFlight {
         InFlightGuard { list: self.clone(), person: person.clone() }
     }
 
-    /// Joins the work on a person. If there is none, the caller also gets a mark and must do the work.
-    pub(super) fn join(&self, person: &PersonId) -> (InFlightWaiter, Option<InFlightGuard>) {
+    /// Joins the work on a person. If there is none, the caller also gets a mark and must do the work. `requested` tells the work
+    /// that a reader or an operator waits for it.
+    pub(super) fn join(&self, person: &PersonId, requested: bool) -> (InFlightWaiter, Option<InFlightGuard>) {
         let mut list = self.lock();
-        if let Some(work) = list.get(person) {
-            return (InFlightWaiter(work.ends.subscribe()), None);
-        }
         let work = list.entry(person.clone()).or_insert_with(InFlightEntry::new);
-        work.marks += 1;
-        (
-            InFlightWaiter(work.ends.subscribe()),
-            Some(InFlightGuard { list: self.clone(), person: person.clone() }),
-        )
+        if requested {
+            work.requested.send_replace(true);
+        }
+        let waiter = InFlightWaiter(work.requested.subscribe());
+        if work.marks > 0 {
+            return (waiter, None);
+        }
+        work.marks = 1;
+        (waiter, Some(InFlightGuard { list: self.clone(), person: person.clone() }))
+    }
+
+    /// Whether a reader or an operator waits for the work on a person; `None` if there is no work.
+    pub(super) fn is_requested(&self, person: &PersonId) -> Option<bool> {
+        self.lock().get(person).map(|work| *work.requested.borrow())
     }
 
     /// Whether the person has a mark.
@@ -69,13 +77,21 @@ impl InFlight {
 
 impl InFlightEntry {
     fn new() -> Self {
-        Self { marks: 0, ends: watch::Sender::new(()) }
+        Self { marks: 0, requested: watch::Sender::new(false) }
     }
 }
 
 impl InFlightGuard {
     pub(super) fn person(&self) -> &PersonId {
         &self.person
+    }
+
+    /// Returns when a reader or an operator waits for the work.
+    pub(super) async fn requested(&self) {
+        let work = self.list.lock().get(&self.person).map(|work| work.requested.subscribe());
+        let Some(mut requested) = work else { return std::future::pending().await };
+        // This mark keeps the sender.
+        let _ = requested.wait_for(|requested| *requested).await;
     }
 }
 
@@ -94,7 +110,7 @@ impl Drop for InFlightGuard {
 impl InFlightWaiter {
     /// Returns when the work has ended, whether it succeeded or not.
     pub(super) async fn ended(mut self) {
-        // Nothing is ever sent. Removing the last mark drops the sender, which ends the wait.
-        let _ = self.0.changed().await;
+        // Removing the last mark drops the sender, which ends the wait.
+        let _ = self.0.wait_for(|_| false).await;
     }
 }

@@ -25,6 +25,7 @@ mod sample_grants;
 mod send;
 mod service;
 mod start_schedule;
+mod start_turn;
 mod update_all;
 
 pub use crate::refresh::backlog::Backlog;

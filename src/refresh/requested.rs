@@ -58,15 +58,12 @@ impl RefreshService {
 
     /// Refreshes the grant of `busy` when its turn comes. `seen` is the event position before the caller read the grant.
     pub(super) async fn refresh_once(&self, busy: InFlightGuard, ask: RefreshOptions, seen: EventPosition) {
-        let (expected, reason) = if ask.bulk {
-            (None, StartReason::Bulk)
-        } else {
-            (Some(self.starts().expect_requested()), StartReason::Requested)
-        };
+        let reason = if ask.bulk { StartReason::Bulk } else { StartReason::Requested };
         let person = busy.person().clone();
         let Ok(grant) = self.find_grant(&person).await else { return };
         let urgent = is_urgent(&grant, self.context.clock.now());
-        let Ok(place) = self.pace.call_place(reason, urgent).await else { return };
+        let mut turn = self.start_turn(reason, urgent);
+        let Some(place) = self.wait_for_place(&mut turn, &busy).await else { return };
         if self.commit_stalled() {
             log::info!(
                 person = person.as_str();
@@ -77,8 +74,7 @@ impl RefreshService {
         // Before waiting for a start: while the breaker is open, the probes need the starts.
         let Some(role) = self.admit(&person, ask.force).await else { return };
         // Before the claim, because its lease could end during the wait.
-        self.starts().next_at_pace(reason, urgent).await;
-        drop(expected);
+        self.wait_for_start(turn, &busy).await;
         let stops = self.context.tasks.stopping().is_cancelled();
         let changed = self.context.cache.events().changed_since(seen, &person);
         if stops || changed || self.commit_stalled() || !self.breaker().may_send(role) {

@@ -32,12 +32,12 @@ impl RefreshService {
     /// Refreshes a claimed grant and stores the result. `None` if the refresh was not sent, or its result not stored.
     pub(super) async fn refresh(&self, taken: ClaimedGrant) -> Option<Outcome> {
         let urgent = is_urgent(&taken.claim.grant, self.context.clock.now());
-        // The semaphore is never closed. The permit comes first, because a start that is not used at once would be lost.
-        let place = self.pace.call_place(StartReason::Due, urgent).await.ok()?;
+        let mut turn = self.start_turn(StartReason::Due, urgent);
+        let place = self.wait_for_place(&mut turn, &taken.busy).await?;
         // Checked here as well, so that a refresh that is not sent delays no probe by its start.
         let mut reason = self.reason_to_skip(&taken);
         if reason.is_none() {
-            self.starts.next_at_pace(StartReason::Due, urgent).await;
+            self.wait_for_start(turn, &taken.busy).await;
             reason = self.reason_to_skip(&taken);
         }
         if let Some(why) = reason {

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
+use webex_tokend::refresh::RateLimits;
+use webex_tokend::refresh::RefreshOptions;
 use webex_tokend::refresh::TokenError;
 
 use super::after_an_outage;
@@ -61,4 +63,62 @@ async fn a_reader_without_a_token_is_told_when_all_that_wait_have_had_their_turn
         assert!(services.is_live(person).await, "person {person}");
     }
     sleep(MINUTE).await;
+}
+
+/// Reads the token of a person whose refresh waits already. Returns how long that took.
+async fn read_while_it_waits(services: &TestServices, person: usize) -> Duration {
+    let refresher = services.refresher.clone().unwrap();
+    assert!(refresher.is_refreshing(&services.id(person)) && services.starts(person).is_empty());
+    let asked_at = services.now();
+    assert!(refresher.token(&services.id(person), Duration::ZERO).await.is_ok());
+    services.now().since(asked_at)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_joins_a_refresh_of_a_bulk_command_goes_before_the_others() {
+    let services = loop_after_an_outage().await;
+    let mut command = JoinSet::new();
+    for person in PERSONS - 400..PERSONS {
+        let (refresher, id) = (services.refresher.clone().unwrap(), services.id(person));
+        let bulk = RefreshOptions { force: true, bulk: true };
+        command.spawn(async move { refresher.refresh_now_if(&id, bulk, || true).await });
+    }
+    sleep(SECOND).await;
+    let waited = read_while_it_waits(&services, PERSONS - 1).await;
+    assert!(waited <= SECOND, "{waited:?}");
+    sleep(MINUTE).await;
+    assert_eq!(services.starts(PERSONS - 1).len(), 1, "one refresh for both");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_joins_a_refresh_of_the_loop_goes_before_the_others() {
+    let mut services = after_an_outage(100, RateLimits { concurrency: 2, per_second: 0.5 }).await;
+    services.start(false).await;
+    sleep(SECOND).await;
+    let waits = |person: &usize| {
+        let refresher = services.refresher.as_ref().unwrap();
+        refresher.is_refreshing(&services.id(*person)) && services.starts(*person).is_empty()
+    };
+    let last = (0..100).rfind(waits).unwrap();
+    let waited = read_while_it_waits(&services, last).await;
+    // One start of the loop is scheduled already.
+    assert!(waited <= 4 * SECOND, "person {last}: {waited:?}");
+    sleep(MINUTE).await;
+    assert_eq!(services.starts(last).len(), 1, "one refresh for both");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_caller_with_a_budget_lets_a_refresh_go_before_others() {
+    let services = loop_after_an_outage().await;
+    let refresher = services.refresher.clone().unwrap();
+    let mut command = JoinSet::new();
+    for person in PERSONS - 400..PERSONS {
+        let (refresher, id) = (refresher.clone(), services.id(person));
+        let bulk = RefreshOptions { force: true, bulk: true };
+        command.spawn(async move { refresher.refresh_now_if(&id, bulk, || true).await });
+    }
+    sleep(SECOND).await;
+    let asked_at = services.now();
+    let read = refresher.token_if(&services.id(PERSONS - 1), Duration::ZERO, || false).await;
+    assert!(read.is_err() && services.now().since(asked_at) >= 20 * SECOND, "it waits for its turn");
 }
