@@ -35,6 +35,8 @@ pub struct Backlog {
     /// Refreshes per second: the current pace, or the measured one where that is lower. `None` if no rate is configured and none
     /// has been measured yet.
     pub per_second: Option<f64>,
+    /// As `per_second`, of tokens that are neither expired nor within their survival margin: never above the configured rate.
+    pub not_urgent_per_second: Option<f64>,
     /// Maximum refreshes per second, if the pace may grow.
     pub most_per_second: Option<f64>,
     /// An estimate of when the last of them is sent, at this rate.
@@ -119,9 +121,8 @@ impl BacklogWatch {
         let due = counts.due.saturating_sub(since);
         let expired = counts.expired.min(due);
         let per_second = self.rate(pace.current);
-        let not_urgent = pace.configured.into_iter().chain(per_second).min_by(f64::total_cmp);
-        let until = time_after(expired, per_second, now)
-            .and_then(|until| time_after(due - expired, not_urgent, until));
+        let not_urgent_per_second = pace.configured.into_iter().chain(per_second).min_by(f64::total_cmp);
+        let until = time_after(&[(expired, per_second), (due - expired, not_urgent_per_second)], now);
         let most_per_second =
             pace.max_per_second.filter(|max| expired > 0 && per_second.is_some_and(|rate| rate < *max));
         (due > 0).then_some(Backlog {
@@ -129,16 +130,20 @@ impl BacklogWatch {
             or_more: counts.or_more,
             expired,
             per_second,
+            not_urgent_per_second,
             most_per_second,
             until,
         })
     }
 }
 
-/// When this number of refreshes has been sent, as an estimate.
-pub(super) fn time_after(refreshes: u64, per_second: Option<f64>, now: UnixTime) -> Option<UnixTime> {
-    let wait = Duration::try_from_secs_f64(as_float(refreshes) / per_second?).ok()?;
-    Some(UnixTime::from_seconds((now + wait).seconds()))
+/// When these numbers of refreshes have been sent at these rates, one after the other, as an estimate.
+pub(super) fn time_after(refreshes: &[(u64, Option<f64>)], now: UnixTime) -> Option<UnixTime> {
+    let mut at = now;
+    for (number, per_second) in refreshes.iter().filter(|(number, _)| *number > 0) {
+        at = at + Duration::try_from_secs_f64(as_float(*number) / (*per_second)?).ok()?;
+    }
+    Some(UnixTime::from_seconds(at.seconds()))
 }
 
 #[expect(clippy::cast_precision_loss, reason = "numbers of persons are far below 2^52")]
@@ -160,7 +165,7 @@ impl Backlog {
     /// The numbers in a sentence without a full stop, for operators.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let Self { due, or_more, expired, per_second, most_per_second, until } = *self;
+        let Self { due, or_more, expired, per_second, most_per_second, until, .. } = *self;
         let more = if or_more { " or more" } else { "" };
         let dead = if expired == 0 {
             String::new()

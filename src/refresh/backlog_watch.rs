@@ -17,6 +17,7 @@ use crate::refresh::backlog::Counted;
 use crate::refresh::backlog::LOOK_INTERVAL;
 use crate::refresh::backlog::sent_within_a_minute;
 use crate::refresh::backlog::time_after;
+use crate::refresh::pace::is_urgent;
 use crate::refresh::rate_limit::RateLimits;
 use crate::refresh::service::RefreshService;
 use crate::store::BacklogCounts;
@@ -64,8 +65,18 @@ impl RefreshService {
         let Some(backlog) = self.backlog().filter(|_| is_due) else { return Ok(None) };
         let ahead_of = Some(grant.tokens.expires_at);
         let ask = BacklogRequest { now, limit: PLACE_LIMIT, ahead_of };
-        let ahead = self.context.store.backlog(ask).await?.ahead;
-        Ok(Some(QueuePlace { ahead, at: time_after(ahead, backlog.per_second, now) }))
+        let counts = self.context.store.backlog(ask).await?;
+        // Only living tokens with less life left go before a living one. They are within their margins if that is.
+        let not_urgent = if grant.life_left(now).is_zero() {
+            counts.living_ahead()
+        } else if is_urgent(grant, now) {
+            0
+        } else {
+            counts.ahead
+        };
+        let waits =
+            [(not_urgent, backlog.not_urgent_per_second), (counts.ahead - not_urgent, backlog.per_second)];
+        Ok(Some(QueuePlace { ahead: counts.ahead, at: time_after(&waits, now) }))
     }
 
     /// Counts the due refreshes. Logs a backlog at once, and again about every ten minutes. A call before the next check is due

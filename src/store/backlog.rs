@@ -28,6 +28,12 @@ pub struct BacklogCounts {
 }
 
 impl BacklogCounts {
+    /// Those of `ahead` whose access token lives.
+    #[must_use]
+    pub fn living_ahead(&self) -> u64 {
+        self.ahead.min(self.due.saturating_sub(self.expired))
+    }
+
     /// The numbers of one request. `due` was counted up to its limit plus one. `expiring_before` counts living grants whose
     /// access token expires in the half-open range from the first time to the second.
     ///

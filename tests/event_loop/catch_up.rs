@@ -108,6 +108,7 @@ async fn old_tokens_amid_dead_ones(dead: usize, old: usize) -> (TestServices, Du
     services.model().settings_mut().people = webex_sim::Person::some(dead + old);
     for person in dead..dead + old {
         services.consent(person).await;
+        sleep(Duration::from_millis(20)).await;
     }
     sleep(DAY - 30 * SECOND).await;
     let began = start(&mut services).await;
@@ -143,4 +144,26 @@ async fn refreshes_of_old_tokens_that_operators_request_hold_up_no_reader_of_a_d
     sleep(20 * SECOND).await;
     let old = per_second(&services, 3000..3060, began);
     assert!(old.iter().all(|count| *count <= 6), "{old:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_place_among_old_tokens_is_estimated_by_the_configured_rate() {
+    let (services, began) = old_tokens_amid_dead_ones(3000, 1000).await;
+    sleep(38 * SECOND).await;
+    let refresher = services.refresher.clone().unwrap();
+    let place = async |person| {
+        let place = refresher.queue_place(&services.grant(person).await).await.unwrap().unwrap();
+        (place.ahead, place.at.unwrap().since(services.now()))
+    };
+    let pace = refresher.backlog().unwrap().per_second;
+    assert!(pace.is_some_and(|pace| pace > 10.0), "{pace:?} since {began:?}");
+    let (ahead, old) = place(3950).await;
+    assert!((600..=950).contains(&ahead), "{ahead}");
+    let at_five_a_second = SECOND * u32::try_from(ahead).unwrap() / 5;
+    assert!(old >= at_five_a_second - SECOND && old <= at_five_a_second * 11 / 10, "{old:?} for {ahead}");
+    let (ahead, dead) = place(2999).await;
+    assert!(
+        dead > at_five_a_second && dead < SECOND * u32::try_from(ahead).unwrap() / 5,
+        "{dead:?} for {ahead}"
+    );
 }
