@@ -1,5 +1,6 @@
 //! One refresh: claimed grant -> Webex -> verdict -> stored result -> one log line.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use log::Level;
@@ -22,6 +23,7 @@ use crate::refresh::report::log_level;
 use crate::refresh::report::log_refresh;
 use crate::refresh::service::RefreshService;
 use crate::refresh::start_schedule::StartReason;
+use crate::refresh::start_turn::StartTurn;
 use crate::store::Committed;
 use crate::webex::transport::TOTAL_TIMEOUT;
 
@@ -34,12 +36,7 @@ impl RefreshService {
         let urgent = is_urgent(&taken.claim.grant, self.context.clock.now());
         let mut turn = self.start_turn(StartReason::Due, urgent);
         let place = self.wait_for_place(&mut turn, &taken.busy).await?;
-        // Checked here as well, so that a refresh that is not sent delays no probe by its start.
-        let mut reason = self.reason_to_skip(&taken);
-        if reason.is_none() {
-            self.wait_for_start(turn, &taken.busy).await;
-            reason = self.reason_to_skip(&taken);
-        }
+        let reason = self.wait_for_start_or_skip(turn, &taken).await;
         if let Some(why) = reason {
             log_about(&taken.claim.grant.person, Level::Info, &format!("not refreshed: {why}"));
             drop(place);
@@ -47,6 +44,25 @@ impl RefreshService {
             return None;
         }
         self.send(taken, place).await
+    }
+
+    /// Waits for the start of a claimed grant. Answers why it is not refreshed after all, which ends the wait: otherwise many claimed
+    /// grants would delay the first probe of a pause.
+    async fn wait_for_start_or_skip(&self, turn: StartTurn, taken: &ClaimedGrant) -> Option<&'static str> {
+        let mut start = pin!(self.wait_for_start(turn, &taken.busy));
+        loop {
+            let paused = self.paused.notified();
+            let reason = self.reason_to_skip(taken);
+            if reason.is_some() {
+                return reason;
+            }
+            tokio::select! {
+                // The pause comes first: otherwise each would take a start before it is skipped.
+                biased;
+                () = paused => {}
+                () = &mut start => return self.reason_to_skip(taken),
+            }
+        }
     }
 
     /// Records a response in the breaker. How many living grants there are is read only if the decision depends on it, which it

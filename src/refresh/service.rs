@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicUsize;
 
 use parking_lot::Mutex;
 use parking_lot::MutexGuard;
+use tokio::sync::Notify;
 use tokio::sync::Semaphore;
 
 use crate::domain::breaker::Breaker;
@@ -51,6 +52,8 @@ pub struct RefreshService {
     pub(super) busy: InFlight,
     /// The current pace, and the permits for calls. A grant that waits for its call or for its commit needs none.
     pub(super) pace: RefreshPace,
+    /// Tells claimed grants that wait for their starts that refreshes pause.
+    pub(super) paused: Notify,
     /// Permits one batch claim at a time, until all its grants are marked as busy.
     pub(super) claiming: Semaphore,
     /// Claims of the loop so far.
@@ -80,6 +83,7 @@ impl RefreshService {
             unkept: Arc::default(),
             busy: InFlight::default(),
             pace,
+            paused: Notify::new(),
             claiming: Semaphore::new(1),
             claims: AtomicUsize::new(0),
         }
@@ -113,6 +117,7 @@ impl RefreshService {
     pub(super) fn pace_answered(&self, evidence: PaceEvidence, urgent: bool) {
         if self.breaker().is_open() {
             self.pace.return_to_configured();
+            self.paused.notify_waiters();
         } else {
             self.pace.answered(evidence, urgent);
         }

@@ -167,3 +167,23 @@ async fn a_place_among_old_tokens_is_estimated_by_the_configured_rate() {
         "{dead:?} for {ahead}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_all_refreshes_ends_a_higher_pace_and_begins_its_probes_at_once() {
+    let mut services = after_an_outage(2500, FIVE_A_SECOND).await;
+    let began = start(&mut services).await;
+    sleep(30 * SECOND).await;
+    let kind = FaultKind::Unavailable { status: 503, html: true };
+    services.model().fault(Fault { on: Endpoint::AccessToken, person: None, times: None, kind });
+    sleep(3 * SECOND).await;
+    let refresher = services.refresher.clone().unwrap();
+    assert!(refresher.pause().is_some(), "the first probe follows after a second, and fails");
+    services.model().clear_faults();
+    sleep(30 * SECOND).await;
+    assert!(refresher.pause().is_none());
+    let counts = per_second(&services, 0..2500, began);
+    let ended = (33..60).find(|second| counts[*second] > 2).unwrap();
+    assert!(counts[25..29].iter().all(|count| *count >= 48), "{counts:?}");
+    assert!(counts[ended..].windows(2).all(|pair| pair[1] <= pair[0] + 5), "step by step again: {counts:?}");
+    assert!(counts[ended] <= 8, "{counts:?}");
+}
