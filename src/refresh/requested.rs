@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::domain::breaker::Cause;
 use crate::domain::breaker::Role;
+use crate::domain::catch_up::PaceEvidence;
 use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
 use crate::grant_cache::EventPosition;
@@ -54,6 +55,12 @@ impl RefreshService {
         let wait =
             pause.map(|pause| pause.until.until(self.context.clock.now())).filter(|wait| !wait.is_zero());
         wait.map_or(Ok(BulkTurn(place)), Err)
+    }
+
+    /// Takes that Webex asked to wait this long in answer to a call of a bulk command, such as an import: the pace, which they
+    /// share with refreshes, falls as after a refresh. It is no evidence for the breaker.
+    pub fn bulk_call_limited(&self, wait: Duration) {
+        self.pace_answered(PaceEvidence::Limited(Some(wait)), false);
     }
 
     /// Refreshes the grant of `busy` when its turn comes. `seen` is the event position before the caller read the grant.

@@ -187,3 +187,15 @@ async fn a_pause_of_all_refreshes_ends_a_higher_pace_and_begins_its_probes_at_on
     assert!(counts[ended..].windows(2).all(|pair| pair[1] <= pair[0] + 5), "step by step again: {counts:?}");
     assert!(counts[ended] <= 8, "{counts:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_wait_that_webex_requests_of_an_import_halves_the_pace() {
+    let mut services = after_an_outage(2500, FIVE_A_SECOND).await;
+    let began = start(&mut services).await;
+    sleep(30 * SECOND).await;
+    services.refresher.as_ref().unwrap().bulk_call_limited(10 * SECOND);
+    sleep(30 * SECOND).await;
+    let counts = per_second(&services, 0..2500, began);
+    assert!(counts[25..29].iter().all(|count| *count >= 48), "{counts:?}");
+    assert!(counts[32..58].iter().all(|count| (23..=27).contains(count)), "{counts:?}");
+}

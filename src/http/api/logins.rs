@@ -68,7 +68,8 @@ pub(super) async fn import(api: &Api, ask: &ApiRequest) -> LoginResult {
         return Ok(response::json(StatusCode::OK, &imported));
     }
     let charge = api.1.budget.charge_import(&ask.caller)?;
-    let turn = api.0.refresher.bulk_turn().await;
+    let refresher = api.0.refresher.clone();
+    let turn = refresher.bulk_turn().await;
     let stops = api.0.tasks.stopping().is_cancelled();
     let import = async move {
         let _charge = charge;
@@ -81,7 +82,11 @@ pub(super) async fn import(api: &Api, ask: &ApiRequest) -> LoginResult {
                 "the daemon is stopping; import the grant again later".to_owned(),
             ));
         }
-        consents.import(offered).await
+        let imported = consents.import(offered).await;
+        if let Err(ImportError::Busy { wait, .. }) = &imported {
+            refresher.bulk_call_limited(*wait);
+        }
+        imported
     };
     let mut retry_after = None;
     let (outcome, detail, person) = match api.finish("import", import).await? {
