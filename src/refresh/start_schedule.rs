@@ -115,6 +115,11 @@ impl StartLane {
         spacing.saturating_mul(self.due.waiting().saturating_mul(turns))
     }
 
+    /// Whether the next start is in the future.
+    fn is_ahead(&self) -> bool {
+        self.next_start.lock().is_some_and(|next| next > Instant::now())
+    }
+
     /// Returns when another refresh may start.
     async fn next(&self, reason: StartReason, spacing: impl Fn() -> Duration) {
         let queue = match reason {
@@ -185,8 +190,8 @@ impl StartSchedule {
     /// Returns when a refresh that is not urgent may start by the configured rate, after it has waited for [`StartSchedule::next`].
     /// In the other order, several that wait for the current pace could start at once.
     async fn next_not_urgent(&self, reason: StartReason) {
-        // Otherwise the pace is the configured rate.
-        if self.current() < self.configured_spacing {
+        // At the configured rate the other lane is enough, unless some still wait here since a higher pace.
+        if self.current() < self.configured_spacing || self.not_urgent.is_ahead() {
             self.not_urgent.next(reason, || self.configured_spacing).await;
         }
     }
@@ -355,5 +360,24 @@ mod tests {
             );
             assert!((90..=210).contains(&not_urgent), "{pace}: {not_urgent} {urgent}");
         }
+    }
+
+    async fn start_not_urgent(starts: Arc<StartSchedule>) {
+        starts.next_at_pace(StartReason::Due, false).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn refreshes_that_are_not_urgent_keep_to_the_configured_rate_when_a_higher_pace_ends() {
+        let starts = Arc::new(StartSchedule::new(RateLimits { concurrency: 16, per_second: 1.0 }));
+        starts.set_pace(10.0);
+        let begin = Instant::now();
+        let mut waiting = JoinSet::new();
+        for _ in 0..40 {
+            waiting.spawn(start_not_urgent(starts.clone()));
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        starts.set_pace(1.0);
+        while waiting.join_next().await.is_some() {}
+        assert!(begin.elapsed() >= Duration::from_secs(38), "{:?} for 40 starts", begin.elapsed());
     }
 }
