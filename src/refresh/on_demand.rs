@@ -224,10 +224,12 @@ impl RefreshService {
         };
         let joined = self.join_or_refresh(person, seen, MAX_REFRESH_WAIT, ask).await;
         self.confirm_refusal(person, MAX_READER_WAIT).await?;
+        // The result of the joined refresh was discarded, because a consent was stored meanwhile; or no refresh was sent, because
+        // the grant changed while it was read.
+        let is_void = joined || self.context.cache.events().changed_since(seen, person);
         let seen = self.context.cache.events().position();
         let mut grant = self.find_grant(person).await?;
-        if joined && grant.last == before.last {
-            // The result of the joined refresh was discarded, because a consent was stored meanwhile.
+        if is_void && grant.last == before.last {
             self.join_or_refresh(person, seen, MAX_READER_WAIT, ask).await;
             grant = self.find_grant(person).await?;
         }

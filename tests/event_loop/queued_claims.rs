@@ -300,3 +300,26 @@ async fn ask_for_ever(refresher: Arc<RefreshService>, person: PersonId) {
         sleep(SECOND / 10).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_change_while_a_forced_refresh_reads_the_grant_does_not_end_it() {
+    let (mut services, store) = narrow();
+    services.consent_all(1).await;
+    services.start(false).await;
+    sleep(HOUR).await;
+    let (refresher, id) = (services.refresher.clone().unwrap(), services.id(0));
+    // The forced refresh must read the store.
+    services.context.cache.invalidate(&id);
+    let mut reads = 0;
+    store.script(move |op, _| {
+        reads += u32::from(op == StoreOp::Find);
+        if op == StoreOp::Find && reads == 1 { StoreFault::DelayCall(2 * SECOND) } else { StoreFault::None }
+    });
+    let change = async {
+        sleep(SECOND).await;
+        // For instance the end of another refresh of this person, whose result is stored already.
+        services.context.cache.invalidate(&id);
+    };
+    let (forced, ()) = tokio::join!(refresher.refresh_now(&id, true), change);
+    assert_eq!(forced.unwrap().outcome, RefreshOutcome::Unchanged);
+}
