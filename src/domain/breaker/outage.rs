@@ -102,17 +102,18 @@ impl Outage {
         let next_to_die = waiting.next_to_die.as_ref().map(|(_, dates)| dates);
         let quarter =
             next_to_die.map(|dates| self.last + (dates.expires_at.since(self.last) / 4).max(MIN_PAUSE));
-        if let Some(end) = self.wait(now) {
-            return (quarter.map_or(end, |quarter| quarter.min(end)), false);
-        }
         let at_risk = next_to_die.is_some_and(|dates| Policy::is_at_risk(dates, now));
+        // They take turns. Otherwise persons whose refreshes fail and whose tokens end first would always be the probe.
+        let is_its_turn = at_risk && self.probes.is_multiple_of(2);
+        if let Some(end) = self.wait(now) {
+            return (quarter.map_or(end, |quarter| quarter.min(end)), is_its_turn);
+        }
         let bounds = [
             quarter,
             waiting.healthy.then_some(self.last + HEALTHY_PAUSE),
             at_risk.then_some(self.last + MIN_PAUSE),
         ];
         let at = bounds.into_iter().flatten().fold(self.own_pause(), UnixTime::min);
-        // They take turns. Otherwise persons whose refreshes fail and whose tokens end first would always be the probe.
-        (at, at_risk && self.probes.is_multiple_of(2))
+        (at, is_its_turn)
     }
 }

@@ -25,6 +25,11 @@ fn during_a_confirmed_wait_a_probe_is_sent_whenever_a_quarter_of_the_least_life_
     record_wait(&mut breaker, &probe(4), 5 * HOUR, at);
     let next = at + Duration::from_secs(54 * 60 / 4);
     assert_eq!(breaker.admit(&due, next - SECOND), Admission::Hold(next));
+    assert_eq!(
+        breaker.admit(&due, next),
+        URGENT_PROBE,
+        "persons who are asked to wait, too, are not always the probe"
+    );
 }
 
 #[test]
