@@ -46,12 +46,6 @@ impl<K: Eq + Hash, V> BoundedMap<K, V> {
         self.young.remove(key);
         self.old.remove(key);
     }
-
-    /// Removes all entries.
-    pub fn clear(&mut self) {
-        self.young = HashMap::new();
-        self.old = HashMap::new();
-    }
 }
 
 #[cfg(test)]
@@ -104,7 +98,5 @@ mod tests {
         map.remove(&0);
         map.remove(&CAPACITY);
         assert_eq!((map.peek(&0), map.peek(&CAPACITY)), (None, None));
-        map.clear();
-        assert!((0..=CAPACITY).all(|key| map.peek(&key).is_none()));
     }
 }

@@ -49,7 +49,8 @@ impl InFlight {
         let mut list = self.lock();
         let work = list.entry(person.clone()).or_insert_with(InFlightEntry::new);
         if requested {
-            work.requested.send_replace(true);
+            // Others who wait already need not know.
+            work.requested.send_if_modified(|requested| !std::mem::replace(requested, true));
         }
         let waiter = InFlightWaiter(work.requested.subscribe());
         if work.marks > 0 {
@@ -57,11 +58,6 @@ impl InFlight {
         }
         work.marks = 1;
         (waiter, Some(InFlightGuard { list: self.clone(), person: person.clone() }))
-    }
-
-    /// Whether a reader or an operator waits for the work on a person; `None` if there is no work.
-    pub(super) fn is_requested(&self, person: &PersonId) -> Option<bool> {
-        self.lock().get(person).map(|work| *work.requested.borrow())
     }
 
     /// Whether the person has a mark.

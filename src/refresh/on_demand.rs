@@ -131,14 +131,11 @@ impl RefreshService {
         let now = self.context.clock.now();
         let enough = min_ttl.min(self.longest_useful_ttl(&grant));
         let is_enough = grant.life_left(now) >= enough.max(Duration::from_millis(1));
-        if is_enough || !self.reader_may_refresh(&grant, now) {
+        if is_enough || !self.reader_may_refresh(&grant, now) || !self.may_refresh(person, may) {
             return self.token_or_error(grant, min_ttl);
         }
-        let Some(ask) = self.allowed(person, RefreshOptions::default(), may) else {
-            return self.token_or_error(grant, min_ttl);
-        };
         let begun = Instant::now();
-        self.join_or_refresh(person, seen, MAX_READER_WAIT, ask).await;
+        self.join_or_refresh(person, seen, MAX_READER_WAIT, RefreshOptions::default()).await;
         self.confirm_refusal(person, MAX_READER_WAIT.saturating_sub(begun.elapsed())).await?;
         self.token_or_error(self.find_grant(person).await?, min_ttl)
     }
@@ -215,13 +212,13 @@ impl RefreshService {
             );
             return Ok(RefreshReport { outcome: RefreshOutcome::Skipped, detail, grant: before });
         }
-        let Some(ask) = self.allowed(person, ask, may) else {
+        if !self.may_refresh(person, may) {
             return Ok(RefreshReport {
                 outcome: RefreshOutcome::Skipped,
                 detail: "the caller has used up its refresh budget".to_owned(),
                 grant: before,
             });
-        };
+        }
         let joined = self.join_or_refresh(person, seen, MAX_REFRESH_WAIT, ask).await;
         self.confirm_refusal(person, MAX_READER_WAIT).await?;
         // The result of the joined refresh was discarded, because a consent was stored meanwhile; or no refresh was sent, because
@@ -353,19 +350,10 @@ impl RefreshService {
         Err(TokenError::Unavailable { why, retry_after: retry_after.max(self.starts().requested_wait()) })
     }
 
-    /// What a caller may ask of a refresh of `person`; `None`: none. A refresh that is under way is charged to the caller only for
-    /// going before those of the event loop and of bulk commands, and only if no other caller was charged for that.
-    fn allowed(
-        &self,
-        person: &PersonId,
-        ask: RefreshOptions,
-        may: impl FnOnce() -> bool,
-    ) -> Option<RefreshOptions> {
-        let under_way = self.in_flight().is_requested(person);
-        if under_way == Some(true) || under_way.is_some() && ask.bulk || may() {
-            return Some(ask);
-        }
-        under_way.map(|_| RefreshOptions { bulk: true, ..ask })
+    /// Whether a caller may wait for a refresh of `person`. A refresh that is under way already is not charged to the caller, also
+    /// if it goes before others from now on: it is sent soon anyway.
+    fn may_refresh(&self, person: &PersonId, may: impl FnOnce() -> bool) -> bool {
+        self.in_flight().contains(person) || may()
     }
 
     /// Joins the refresh of the person that is under way, or starts one in a task of its own, which continues if the caller

@@ -26,8 +26,8 @@ pub(super) const STORE_RETRY: Duration = Duration::from_secs(30);
 pub(super) struct Pass {
     refresher: Arc<RefreshService>,
     running: JoinSet<(PersonId, Option<Outcome>)>,
-    /// Counts the running refreshes that are not urgent: each holds a clone.
-    not_urgent: Arc<()>,
+    /// Counts the refreshes that are not urgent and have not started: each holds a clone.
+    waiting_not_urgent: Arc<()>,
     tally: PassResult,
     /// Whether the last claim failed, or was not tried because of the store.
     stuck: bool,
@@ -88,7 +88,7 @@ impl Pass {
         Self {
             refresher,
             running: JoinSet::new(),
-            not_urgent: Arc::default(),
+            waiting_not_urgent: Arc::default(),
             tally: PassResult::default(),
             stuck: false,
         }
@@ -99,7 +99,10 @@ impl Pass {
         self.count_ended();
         let context = &self.refresher.context;
         let limits = self.refresher.current_limits();
-        let Some(batch) = self.next_batch(limits) else { return PassStep::Full };
+        let batch = match self.next_batch(limits) {
+            Ok(batch) => batch,
+            Err(step) => return step,
+        };
         let ahead = self.refresher.starts().backlog();
         if ahead > MAX_START_WAIT {
             return PassStep::Later(ahead - MAX_START_WAIT);
@@ -166,22 +169,28 @@ impl Pass {
         if found + unreadable.len() < limit { PassStep::Done } else { PassStep::More }
     }
 
-    /// How many grants to claim next; `None` if too few places are free.
+    /// How many grants to claim next, or when to try again.
     ///
-    /// At a higher pace, refreshes that are not urgent wait for the configured rate. So those claimed beyond the places that they
-    /// may have take none away from urgent ones. Living tokens are still claimed first.
-    fn next_batch(&self, limits: RateLimits) -> Option<usize> {
+    /// At a higher pace, refreshes that are not urgent wait for the configured rate. Those that wait without a place for their call
+    /// take none away from urgent ones, so they do not count as running; their number is limited apart, because living tokens are
+    /// claimed first.
+    fn next_batch(&self, limits: RateLimits) -> Result<usize, PassStep> {
         let configured = self.refresher.pace();
-        let not_urgent = Arc::strong_count(&self.not_urgent) - 1;
-        let (waiting, most) = if limits.per_second > configured.per_second {
-            let waiting = not_urgent.saturating_sub(configured.max_claimed());
-            (waiting, configured.max_not_urgent().saturating_sub(not_urgent))
-        } else {
-            (0, usize::MAX)
-        };
-        let running = self.running.len().saturating_sub(waiting);
+        let waiting = Arc::strong_count(&self.waiting_not_urgent) - 1;
+        let running = self.running.len().saturating_sub(waiting.saturating_sub(configured.max_claimed()));
         let free = limits.max_claimed().saturating_sub(running);
-        (free >= limits.min_batch() && most > 0).then(|| free.min(limits.max_batch()).min(most))
+        if free < limits.min_batch() {
+            return Err(PassStep::Full);
+        }
+        let batch = free.min(limits.max_batch());
+        if limits.per_second <= configured.per_second {
+            return Ok(batch);
+        }
+        match configured.max_not_urgent().saturating_sub(waiting) {
+            // The calls of those that have started may hang, so the end of one is no sign.
+            0 => Err(PassStep::Later(configured.time_of_a_start())),
+            most => Ok(batch.min(most)),
+        }
     }
 
     /// Asks the breaker what may be sent now, and for which person if the probe must be a particular one.
@@ -219,11 +228,8 @@ impl Pass {
         self.tally.sent += usize::from(!self.tally.dropped.remove(&person));
         let refresher = self.refresher.clone();
         let urgent = is_urgent(&taken.claim.grant, refresher.context.clock.now());
-        let not_urgent = (!urgent).then(|| self.not_urgent.clone());
-        self.running.spawn(async move {
-            let _counted = not_urgent;
-            (person, refresher.refresh(taken).await)
-        });
+        let waiting = (!urgent).then(|| self.waiting_not_urgent.clone());
+        self.running.spawn(async move { (person, refresher.refresh(taken, waiting).await) });
     }
 
     pub(super) fn is_idle(&self) -> bool {

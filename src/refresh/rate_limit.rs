@@ -65,6 +65,11 @@ impl RateLimits {
         self.started_within(NOT_URGENT_AHEAD).min(MAX_CONCURRENCY)
     }
 
+    /// The time between two starts; zero without a rate.
+    pub(super) fn time_of_a_start(&self) -> Duration {
+        Duration::try_from_secs_f64(1.0 / self.per_second).unwrap_or_default()
+    }
+
     fn started_within(&self, span: Duration) -> usize {
         #[expect(
             clippy::cast_possible_truncation,

@@ -32,14 +32,15 @@ pub struct RefreshOptions {
 pub struct BulkTurn(#[expect(dead_code, reason = "dropped to free the place")] Option<CallPlace>);
 
 impl RefreshService {
-    /// Asks the breaker whether a refresh of one person may be sent. A grant whose last refresh failed is tried only when it is
-    /// due, or when an operator forces it.
-    async fn admit(&self, person: &PersonId, forced: bool) -> Option<Role> {
+    /// Asks the breaker whether a refresh of one person may be sent, and says whether it is urgent by now. A grant whose last refresh
+    /// failed is tried only when it is due, or when an operator forces it.
+    async fn admit(&self, person: &PersonId, forced: bool) -> Option<(Role, bool)> {
         let grant = self.find_grant(person).await.ok()?;
         let now = self.context.clock.now();
         let healthy = grant.failures == 0 && grant.status == GrantStatus::Active;
         let insists = forced && (now >= grant.last.at + READER_RETRY_PAUSE || now < grant.last.at);
-        self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)
+        let role = self.breaker().admit_on_demand(healthy, insists || now >= grant.next.due_at, now)?;
+        Some((role, is_urgent(&grant, now)))
     }
 
     /// Waits for the turn of one call to Webex among those of bulk commands, for instance an import. Such calls have as many
@@ -70,7 +71,7 @@ impl RefreshService {
         let Ok(grant) = self.find_grant(&person).await else { return };
         let urgent = is_urgent(&grant, self.context.clock.now());
         let mut turn = self.start_turn(reason, urgent);
-        let Some(place) = self.wait_for_place(&mut turn, &busy).await else { return };
+        let Some(place) = self.wait_for_place(&turn, &busy).await else { return };
         if self.commit_stalled() {
             log::info!(
                 person = person.as_str();
@@ -79,7 +80,8 @@ impl RefreshService {
             return;
         }
         // Before waiting for a start: while the breaker is open, the probes need the starts.
-        let Some(role) = self.admit(&person, ask.force).await else { return };
+        let Some((role, urgent)) = self.admit(&person, ask.force).await else { return };
+        turn.urgent = urgent;
         // Before the claim, because its lease could end during the wait.
         self.wait_for_start(turn, &busy).await;
         let stops = self.context.tasks.stopping().is_cancelled();

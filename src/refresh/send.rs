@@ -1,6 +1,7 @@
 //! One refresh: claimed grant -> Webex -> verdict -> stored result -> one log line.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use log::Level;
@@ -31,12 +32,14 @@ use crate::webex::transport::TOTAL_TIMEOUT;
 const MIN_LEASE_LEFT: Duration = Duration::from_secs(TOTAL_TIMEOUT.as_secs() + 20);
 
 impl RefreshService {
-    /// Refreshes a claimed grant and stores the result. `None` if the refresh was not sent, or its result not stored.
-    pub(super) async fn refresh(&self, taken: ClaimedGrant) -> Option<Outcome> {
+    /// Refreshes a claimed grant and stores the result. `None` if the refresh was not sent, or its result not stored. `waiting` is
+    /// dropped at its start.
+    pub(super) async fn refresh(&self, taken: ClaimedGrant, waiting: Option<Arc<()>>) -> Option<Outcome> {
         let urgent = is_urgent(&taken.claim.grant, self.context.clock.now());
-        let mut turn = self.start_turn(StartReason::Due, urgent);
-        let place = self.wait_for_place(&mut turn, &taken.busy).await?;
+        let turn = self.start_turn(StartReason::Due, urgent);
+        let place = self.wait_for_place(&turn, &taken.busy).await?;
         let reason = self.wait_for_start_or_skip(turn, &taken).await;
+        drop(waiting);
         if let Some(why) = reason {
             log_about(&taken.claim.grant.person, Level::Info, &format!("not refreshed: {why}"));
             drop(place);

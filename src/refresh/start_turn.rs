@@ -1,5 +1,5 @@
-//! The wait of one refresh for its call and its start. If a reader or an operator joins it meanwhile, it goes to the queue of
-//! requested refreshes.
+//! The wait of one refresh for its call and its start. If a reader or an operator joins it meanwhile, it also waits among the
+//! requested refreshes, and takes what comes first.
 
 use crate::refresh::in_flight::InFlightGuard;
 use crate::refresh::pace::CallPlace;
@@ -10,52 +10,52 @@ use crate::refresh::start_schedule::StartReason;
 /// A refresh that waits for its call and its start.
 pub(super) struct StartTurn {
     reason: StartReason,
-    urgent: bool,
+    /// As [`is_urgent`](crate::refresh::pace::is_urgent) says.
+    pub(super) urgent: bool,
     /// Counts it among the requested refreshes.
-    expected: Option<ExpectedStart>,
+    _expected: Option<ExpectedStart>,
 }
 
 impl RefreshService {
-    /// Begins to wait; `urgent` as [`is_urgent`](crate::refresh::pace::is_urgent) says.
+    /// Begins to wait.
     pub(super) fn start_turn(&self, reason: StartReason, urgent: bool) -> StartTurn {
-        let mut turn = StartTurn { reason, urgent, expected: None };
-        if reason == StartReason::Requested {
-            self.prefer(&mut turn);
-        }
-        turn
-    }
-
-    fn prefer(&self, turn: &mut StartTurn) {
-        turn.reason = StartReason::Requested;
-        turn.expected = Some(self.starts.expect_requested());
+        let is_requested = reason == StartReason::Requested;
+        StartTurn { reason, urgent, _expected: is_requested.then(|| self.starts.expect_requested()) }
     }
 
     /// A place for the call. The refresh waits for it before its start, because a start that is not used at once would be lost.
-    pub(super) async fn wait_for_place(
-        &self,
-        turn: &mut StartTurn,
-        busy: &InFlightGuard,
-    ) -> Option<CallPlace> {
+    pub(super) async fn wait_for_place(&self, turn: &StartTurn, busy: &InFlightGuard) -> Option<CallPlace> {
+        let requested = async {
+            let _expected = self.joined(turn, busy).await;
+            self.pace.call_place(StartReason::Requested, turn.urgent).await
+        };
         // The semaphores are never closed.
-        if turn.reason != StartReason::Requested {
-            tokio::select! {
-                biased;
-                () = busy.requested() => self.prefer(turn),
-                place = self.pace.call_place(turn.reason, turn.urgent) => return place.ok(),
-            }
+        tokio::select! {
+            biased;
+            place = self.pace.call_place(turn.reason, turn.urgent) => place.ok(),
+            place = requested => place.ok(),
         }
-        self.pace.call_place(StartReason::Requested, turn.urgent).await.ok()
     }
 
     /// Returns when the refresh may start.
-    pub(super) async fn wait_for_start(&self, mut turn: StartTurn, busy: &InFlightGuard) {
-        if turn.reason != StartReason::Requested {
-            tokio::select! {
-                biased;
-                () = busy.requested() => self.prefer(&mut turn),
-                () = self.starts.next_at_pace(turn.reason, turn.urgent) => return,
-            }
+    pub(super) async fn wait_for_start(&self, turn: StartTurn, busy: &InFlightGuard) {
+        let requested = async {
+            let _expected = self.joined(&turn, busy).await;
+            self.starts.next_at_pace(StartReason::Requested, turn.urgent).await;
+        };
+        tokio::select! {
+            biased;
+            () = self.starts.next_at_pace(turn.reason, turn.urgent) => {}
+            () = requested => {}
         }
-        self.starts.next_at_pace(StartReason::Requested, turn.urgent).await;
+    }
+
+    /// Returns when a reader or an operator has joined a refresh that is not among the requested ones yet.
+    async fn joined(&self, turn: &StartTurn, busy: &InFlightGuard) -> ExpectedStart {
+        if turn.reason == StartReason::Requested {
+            return std::future::pending().await;
+        }
+        busy.requested().await;
+        self.starts.expect_requested()
     }
 }

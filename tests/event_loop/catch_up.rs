@@ -127,6 +127,24 @@ async fn old_tokens_that_wait_for_the_configured_rate_hold_up_no_dead_ones() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn old_tokens_whose_calls_hang_hold_up_no_dead_ones() {
+    let limits = RateLimits { per_second: 0.25, ..RATE_LIMITS };
+    let mut services = after_an_outage(3500, limits).await;
+    services.model().settings_mut().people = webex_sim::Person::some(3510);
+    for person in 3500..3510 {
+        services.consent(person).await;
+        let (on, kind) = (Endpoint::AccessToken, FaultKind::Hang);
+        services.model().fault(Fault { on, person: Some(person), times: None, kind });
+    }
+    sleep(DAY - 300 * SECOND).await;
+    let began = start(&mut services).await;
+    sleep(400 * SECOND).await;
+    let dead = per_second(&services, 0..3500, began);
+    let by_half_minute: Vec<usize> = dead[270..390].chunks(30).map(|half| half.iter().sum()).collect();
+    assert!(by_half_minute.iter().all(|count| *count >= 50), "{by_half_minute:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn refreshes_of_old_tokens_that_operators_request_hold_up_no_reader_of_a_dead_one() {
     let (services, began) = old_tokens_amid_dead_ones(3000, 60).await;
     // Before they are due, so that the loop does not refresh them.

@@ -12,6 +12,7 @@ use super::after_an_outage;
 use crate::support::time::MINUTE;
 use crate::support::time::SECOND;
 use crate::support::virtual_time::RATE_LIMITS;
+use crate::support::virtual_time::START;
 use crate::support::virtual_time::TestServices;
 
 const PERSONS: usize = 2000;
@@ -107,18 +108,32 @@ async fn a_reader_who_joins_a_refresh_of_the_loop_goes_before_the_others() {
     assert_eq!(services.starts(last).len(), 1, "one refresh for both");
 }
 
-#[tokio::test(start_paused = true)]
-async fn only_a_caller_with_a_budget_lets_a_refresh_go_before_others() {
-    let services = loop_after_an_outage().await;
+/// After how long the refresh starts that the loop has claimed last, while 120 readers wait for others. With `joins`, a reader
+/// waits for it, too.
+async fn start_of_the_last_claimed(joins: bool) -> Duration {
+    let mut services = after_an_outage(600, RateLimits { concurrency: 2, per_second: 1.0 }).await;
+    services.start(false).await;
+    sleep(SECOND / 5).await;
     let refresher = services.refresher.clone().unwrap();
-    let mut command = JoinSet::new();
-    for person in PERSONS - 400..PERSONS {
+    let is_waiting = |person: &usize| {
+        refresher.is_refreshing(&services.id(*person)) && services.starts(*person).is_empty()
+    };
+    let last = (0..100).rfind(is_waiting).unwrap();
+    let mut reading = JoinSet::new();
+    for person in (300..420).chain(joins.then_some(last)) {
         let (refresher, id) = (refresher.clone(), services.id(person));
-        let bulk = RefreshOptions { force: true, bulk: true };
-        command.spawn(async move { refresher.refresh_now_if(&id, bulk, || true).await });
+        reading.spawn(async move { refresher.token(&id, Duration::ZERO).await.is_ok() });
+        sleep(SECOND / 1000).await;
     }
-    sleep(SECOND).await;
-    let asked_at = services.now();
-    let read = refresher.token_if(&services.id(PERSONS - 1), Duration::ZERO, || false).await;
-    assert!(read.is_err() && services.now().since(asked_at) >= 20 * SECOND, "it waits for its turn");
+    let asked_at = services.now().since(START);
+    while services.starts(last).is_empty() {
+        sleep(SECOND / 10).await;
+    }
+    services.starts(last)[0].saturating_sub(asked_at)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_who_joins_a_claimed_refresh_does_not_delay_it() {
+    let (alone, joined) = (start_of_the_last_claimed(false).await, start_of_the_last_claimed(true).await);
+    assert!(joined <= alone, "{joined:?} instead of {alone:?}");
 }
