@@ -112,21 +112,24 @@ async fn a_token_pair_or_a_bare_refresh_token_becomes_a_stored_grant() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_after_during_an_import_is_reported() {
+async fn an_import_reports_a_retry_after_and_whether_it_came_with_429() {
     let asks = |seconds: Option<&str>| FaultKind::TooMany429 { retry_after: seconds.map(str::to_owned) };
+    let headers = vec![("Retry-After".to_owned(), "70".to_owned())];
+    let unavailable = FaultKind::Raw { status: 503, headers, body: Vec::new() };
     for on in [Endpoint::AccessToken, Endpoint::PeopleMe] {
         for (kind, seconds) in [
-            (asks(Some("70")), Some(70)),
-            (asks(Some("0")), Some(1)),
-            (asks(None), Some(30)),
+            (asks(Some("70")), Some((70, true))),
+            (asks(Some("0")), Some((1, true))),
+            (asks(None), Some((30, true))),
             (FaultKind::Locked423 { retry_after: Some("70".to_owned()) }, None),
             (FaultKind::Unavailable { status: 503, html: true }, None),
+            (unavailable.clone(), Some((70, false))),
         ] {
             let services = TestServices::new(Settings::default());
             let pair = elsewhere(&services, 0).await;
             services.model().fault(Fault { on, person: None, times: None, kind: kind.clone() });
             let wait = match offer(&services, Some(&pair.refresh_token), None).await.unwrap_err() {
-                ImportError::Busy { wait, .. } => Some(wait.as_secs()),
+                ImportError::Busy { wait, rate_limited, .. } => Some((wait.as_secs(), rate_limited)),
                 ImportError::Failed(_) => None,
                 ImportError::Refused(why) => panic!("{why}"),
             };

@@ -100,14 +100,16 @@ pub enum ImportError {
         why: String,
         /// How long to wait, at least a second.
         wait: Duration,
+        /// Whether a call of this import was answered with 429: calls come too fast. Other failures may ask to wait, too.
+        rate_limited: bool,
     },
 }
 
 impl ImportError {
-    /// A temporary failure; with `wait` if Webex asks to wait.
-    fn retry_later(why: String, wait: Option<Duration>) -> Self {
+    /// A temporary failure after a response with this status; with `wait` if Webex asks to wait.
+    fn retry_later(why: String, wait: Option<Duration>, status: Option<u16>) -> Self {
         match wait {
-            Some(wait) => Self::Busy { why, wait },
+            Some(wait) => Self::Busy { why, wait, rate_limited: status == Some(429) },
             None => Self::Failed(why),
         }
     }
@@ -252,8 +254,10 @@ impl ConsentService {
             Verdict::TokenLimit => ImportError::Failed(detail.to_owned()),
             // 423 concerns only one account.
             Verdict::Locked(_) => ImportError::Failed(retry_detail(detail)),
-            Verdict::Busy(_) => ImportError::retry_later(retry_detail(detail), asked_wait(429, asked)),
-            Verdict::Transient(_) => ImportError::retry_later(retry_detail(detail), asked.map(bounded)),
+            Verdict::Busy(_) => {
+                ImportError::retry_later(retry_detail(detail), asked_wait(429, asked), Some(429))
+            }
+            Verdict::Transient(_) => ImportError::retry_later(retry_detail(detail), asked.map(bounded), None),
         };
         Err(error)
     }
@@ -319,7 +323,11 @@ fn owner_unknown(unknown: &OwnerUnknown, replaced: bool) -> ImportError {
     };
     if unknown.transient {
         let why = format!("Webex cannot report the owner at the moment: {why}{lost}");
-        return ImportError::retry_later(why, longest_wait(unknown.status, unknown.retry_after));
+        return ImportError::retry_later(
+            why,
+            longest_wait(unknown.status, unknown.retry_after),
+            unknown.status,
+        );
     }
     ImportError::Refused(format!(
         "Webex does not report the owner: {why}; the grant needs the scope spark:people_read or spark:all{lost}"

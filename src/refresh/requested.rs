@@ -58,9 +58,9 @@ impl RefreshService {
         wait.map_or(Ok(BulkTurn(place)), Err)
     }
 
-    /// Takes that Webex asked to wait this long in answer to a call of a bulk command, such as an import: the pace, which they
-    /// share with refreshes, falls as after a refresh. It is no evidence for the breaker.
-    pub fn bulk_call_limited(&self, wait: Duration) {
+    /// Records that Webex answered a call of a bulk command, such as an import, with 429, and asked to wait this long. The pace
+    /// falls, because these calls and refreshes share it. The breaker does not count the answer.
+    pub fn slow_down_after_bulk_call(&self, wait: Duration) {
         self.pace_answered(PaceEvidence::Limited(Some(wait)), false);
     }
 

@@ -207,11 +207,11 @@ async fn a_pause_of_all_refreshes_ends_a_higher_pace_and_begins_its_probes_at_on
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_webex_requests_of_an_import_halves_the_pace() {
+async fn an_import_that_webex_answers_with_429_halves_the_pace() {
     let mut services = after_an_outage(2500, FIVE_A_SECOND).await;
     let began = start(&mut services).await;
     sleep(30 * SECOND).await;
-    services.refresher.as_ref().unwrap().bulk_call_limited(10 * SECOND);
+    services.refresher.as_ref().unwrap().slow_down_after_bulk_call(10 * SECOND);
     sleep(30 * SECOND).await;
     let counts = per_second(&services, 0..2500, began);
     assert!(counts[25..29].iter().all(|count| *count >= 48), "{counts:?}");

@@ -76,6 +76,7 @@ pub(super) async fn import(api: &Api, ask: &ApiRequest) -> LoginResult {
         let _turn = turn.map_err(|wait| ImportError::Busy {
             why: "refreshes pause, because Webex asks to wait; import the grant again then".to_owned(),
             wait,
+            rate_limited: false,
         })?;
         if stops {
             return Err(ImportError::Failed(
@@ -83,8 +84,8 @@ pub(super) async fn import(api: &Api, ask: &ApiRequest) -> LoginResult {
             ));
         }
         let imported = consents.import(offered).await;
-        if let Err(ImportError::Busy { wait, .. }) = &imported {
-            refresher.bulk_call_limited(*wait);
+        if let Err(ImportError::Busy { wait, rate_limited: true, .. }) = &imported {
+            refresher.slow_down_after_bulk_call(*wait);
         }
         imported
     };
@@ -97,7 +98,7 @@ pub(super) async fn import(api: &Api, ask: &ApiRequest) -> LoginResult {
         ),
         Err(ImportError::Refused(why)) => ("refused", Some(why), None),
         Err(ImportError::Failed(why)) => ("failed", Some(why), None),
-        Err(ImportError::Busy { why, wait }) => {
+        Err(ImportError::Busy { why, wait, .. }) => {
             retry_after = Some(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
             ("failed", Some(why), None)
         }
