@@ -6,7 +6,7 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`domain`] | persons, grants, the refresh schedule, verdicts: rules without I/O, clock or log |
-//! | [`bounded_map`] | a map that is bounded and keeps what is used again |
+//! | [`bounded_map`] | a bounded map that keeps the most recently used entries (an approximate LRU cache) |
 //! | [`log_throttle`] | at most one log line of a kind for each interval |
 //! | [`clock`] | the only module that reads the system clock |
 //! | [`hardening`] | process settings that keep secrets out of core dumps |
@@ -16,13 +16,13 @@
 //! | [`webex`] | the Webex client: the only module that knows Webex's URLs and JSON |
 //! | [`events`] | a bounded log of changes for subscribers |
 //! | [`grant_cache`] | a bounded cache of grants over the store |
-//! | [`service_context`] | what consents, refreshes and notices share: store, Webex client, cache, clock, tasks |
+//! | [`service_context`] | what consents, refreshes and notices share: store, Webex client, cache, clock, policy, tasks, the notification that wakes the event loop |
 //! | [`health`] | readiness of the daemon |
 //! | [`api_keys`] | API keys: creation, revocation, lookup |
 //! | [`consent`] | first use case: consents (begin -> URL; finish(code, state) -> stored grant), logins, the device grant, import, the space |
 //! | [`refresh`] | second use case: refreshes, by the event loop and on demand |
 //! | [`notices`] | sends each notice of the outbox to its sinks, for up to three days |
-//! | [`http`] | the HTTP server: sockets, TLS, routes, pages, the dashboard; the only module that maps errors to statuses |
+//! | [`http`] | the HTTP server: sockets, TLS, routes, the API, pages, the dashboard; the only module that maps errors to statuses |
 //! | [`config`] | all settings, typed, with their defaults; reports all errors at once |
 //! | [`services`] | builds all services from the settings |
 //! | [`cli`] | the command line: arguments, commands, logging, exit codes |
@@ -36,9 +36,10 @@
 //! main > daemon | cli > services > config > http > consent | refresh | notices > service_context > grant_cache | api_keys | health > store | webex | events > domain
 //! ```
 //!
-//! `bounded_map`, `log_throttle`, `clock`, `tasks`, `hardening` and `api_types` are beside `domain`. `http` imports neither `store` nor `webex`.
-//! No file imports itself through others: a `mod.rs` that offers items of its files is not imported by these files.
-//! `tests/architecture.rs` checks both rules.
+//! `bounded_map`, `log_throttle`, `tasks`, `hardening` and `api_types` import no other module. `clock`
+//! imports only `domain`. `http` imports neither `store` nor `webex`. No file imports itself through others:
+//! a `mod.rs` that offers items of its files is not imported by these files. `tests/architecture.rs` checks
+//! both rules.
 
 pub mod api_keys;
 pub mod api_types;
