@@ -39,7 +39,8 @@ pub struct Backlog {
     pub not_urgent_per_second: Option<f64>,
     /// Maximum refreshes per second, if the pace may grow.
     pub most_per_second: Option<f64>,
-    /// An estimate of when the last of them is sent, at this rate.
+    /// An estimate of when the last of them is sent: the expired ones at `per_second`, the others at
+    /// `not_urgent_per_second`.
     pub until: Option<UnixTime>,
 }
 
@@ -165,17 +166,14 @@ impl Backlog {
     /// The numbers in a sentence without a full stop, for operators.
     #[must_use]
     pub fn sentence(&self) -> String {
-        let Self { due, or_more, expired, per_second, most_per_second, until, .. } = *self;
+        let Self { due, or_more, expired, most_per_second, until, .. } = *self;
         let more = if or_more { " or more" } else { "" };
         let dead = if expired == 0 {
             String::new()
         } else {
             format!(", {expired} of them for persons whose access token has expired")
         };
-        let rate = match per_second {
-            Some(rate) => format!("at {} a second", rounded(rate)),
-            None => "at an unknown rate".to_owned(),
-        };
+        let rate = self.rates();
         let growth =
             most_per_second.map(|most| format!("; earlier if the rate grows, to at most {}", rounded(most)));
         let growth = growth.unwrap_or_default();
@@ -183,9 +181,53 @@ impl Backlog {
             until.map(|until| format!(", the last one is sent at about {until}{growth}")).unwrap_or_default();
         format!("{due}{more} refreshes are due{dead}; {rate}{end}")
     }
+
+    /// The rates of expired tokens and of the others, where they differ.
+    fn rates(&self) -> String {
+        let text = |rate: f64| format!("{} a second", rounded(rate));
+        let (fast, slow) = (self.per_second.map(text), self.not_urgent_per_second.map(text));
+        match (fast, slow) {
+            (Some(fast), Some(slow)) if fast != slow && self.expired == 0 => format!("at {slow}"),
+            (Some(fast), Some(slow)) if fast != slow && self.expired < self.due => {
+                format!("at {fast} for these and {slow} for the others")
+            }
+            (Some(fast), _) => format!("at {fast}"),
+            (None, _) => "at an unknown rate".to_owned(),
+        }
+    }
 }
 
 /// A rate with at most two digits after the point.
 fn rounded(rate: f64) -> f64 {
     (rate * 100.0).round() / 100.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_rates_are_named_where_they_differ() {
+        let backlog = |due, expired, rate: Option<f64>, not_urgent| Backlog {
+            due,
+            or_more: false,
+            expired,
+            per_second: rate,
+            not_urgent_per_second: not_urgent,
+            most_per_second: None,
+            until: None,
+        };
+        for (backlog, says) in [
+            (
+                backlog(9, 4, Some(200.0), Some(20.0)),
+                "at 200 a second for these and 20 a second for the others",
+            ),
+            (backlog(9, 4, Some(20.0), Some(20.0)), "at 20 a second"),
+            (backlog(9, 9, Some(200.0), Some(20.0)), "at 200 a second"),
+            (backlog(9, 0, Some(200.0), Some(20.0)), "at 20 a second"),
+            (backlog(9, 4, None, None), "at an unknown rate"),
+        ] {
+            assert_eq!(backlog.sentence().split("; ").nth(1), Some(says));
+        }
+    }
 }
