@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::domain::time::DAY;
 
-/// How often a person's address and name are fetched again, because both can change.
+/// How often a person's address, name and organization are fetched again, because each can change.
 pub const CHECK_EVERY: Duration = DAY.saturating_mul(7);
 
 /// The same if the grant's scopes do not permit that request.

@@ -1,4 +1,4 @@
-//! Compares the stored address and name of a person with Webex, now and then after a refresh.
+//! Compares the stored address, name and organization of a person with Webex, now and then after a refresh.
 //!
 //! No refresh waits for such a check, and its response is no evidence for the breaker. A check that fails is repeated after
 //! a later refresh.
@@ -99,7 +99,7 @@ impl CheckContext {
             return;
         }
         if let Err(why) = self.check(person).await {
-            log::debug!(person = person.as_str(); "a person's address and name cannot be compared with Webex: {why}");
+            log::debug!(person = person.as_str(); "a person's address, name and organization cannot be compared with Webex: {why}");
         }
     }
 
@@ -137,7 +137,7 @@ impl CheckContext {
             self.services.cache.invalidate(id);
             log::info!(
                 person = id.as_str();
-                "{person}: Webex has another address, name or organization: {}, before {}",
+                "{person}: Webex reports another address, name or organization: {}; before: {}",
                 describe(&person),
                 describe(before)
             );

@@ -93,7 +93,8 @@ async fn a_changed_address_and_name_are_stored_within_about_a_week_and_reported(
         .collect();
     assert_eq!(told.len(), 1, "{told:?}");
     let organization = before.org_id.unwrap();
-    let now = format!("ada.king@example.com (Ada King, organization {organization}), before ada@example.com");
+    let now =
+        format!("ada.king@example.com (Ada King, organization {organization}); before: ada@example.com");
     assert!(told[0].contains(&now), "{told:?}");
 }
 

@@ -115,7 +115,8 @@ pub struct Grant {
     pub failures: u32,
     /// When the event loop refreshes the grant next.
     pub next: Schedule,
-    /// When Webex is asked again for the person's address and name. Like the person, refreshes do not change it.
+    /// When Webex is asked again for the person's address, name and organization. Like the person, refreshes
+    /// do not change it.
     pub person_check_at: UnixTime,
     /// What was told of it.
     pub notice_state: NoticeState,
@@ -253,8 +254,8 @@ impl Grant {
         self.tokens.expires_at.until(now)
     }
 
-    /// Whether to ask Webex again for the person's address and name. A time further ahead than any plan counts as due,
-    /// because it was written by a wrong clock.
+    /// Whether to ask Webex again for the person's address, name and organization. A time further ahead than
+    /// any plan counts as due, because it was written by a wrong clock.
     #[must_use]
     pub fn person_is_due(&self, now: UnixTime) -> bool {
         self.person_check_at <= now || self.person_check_at > now + CHECK_AFTER_REFUSAL
