@@ -66,7 +66,8 @@ impl RefreshService {
         let ahead_of = Some(grant.tokens.expires_at);
         let ask = BacklogRequest { now, limit: PLACE_LIMIT, ahead_of };
         let counts = self.context.store.backlog(ask).await?;
-        // Only living tokens with less life left go before a living one. They are within their margins if that is.
+        // Only living tokens with less life left go before a living token. If it is within its margin, they
+        // are too.
         let not_urgent = if grant.life_left(now).is_zero() {
             counts.living_ahead()
         } else if is_urgent(grant, now) {

@@ -41,8 +41,8 @@ pub(super) struct ClaimedGrant {
     pub(super) role: Role,
     /// Whether a reader or an operator waits for it.
     pub(super) on_demand: bool,
-    /// Whether there was no other living grant. Known for a probe only; otherwise it matters after some failures only, and is
-    /// read then.
+    /// True if there is known to be no other living grant. False for an ordinary refresh, where the count is
+    /// read after its response if needed.
     pub(super) only_person: bool,
     /// By how much its dates had been corrected when it was claimed, at least.
     pub(super) corrected: Duration,
@@ -83,9 +83,9 @@ impl RefreshService {
         totals.is_some_and(|totals| totals.people.saturating_sub(totals.consent_needed) <= 1)
     }
 
-    /// As [`RefreshService::is_the_only_person`] for a probe, otherwise false. It is read before the lease begins, so that a
-    /// slow store does not use that up, and not after the response, so that responses are recorded in the order in which they
-    /// arrive.
+    /// For a probe, [`RefreshService::is_the_only_person`]; otherwise false. The count comes before the
+    /// claim, so that a slow store does not shorten the lease. A probe's response decides at once, so the
+    /// count cannot come after it.
     async fn is_the_only_person_of_a_probe(&self, role: Role) -> bool {
         role == Role::Probe && self.is_the_only_person().await
     }

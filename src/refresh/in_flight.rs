@@ -13,7 +13,8 @@ use crate::domain::person::PersonId;
 #[derive(Clone, Debug, Default)]
 pub(super) struct InFlight(Arc<Mutex<BTreeMap<PersonId, InFlightEntry>>>);
 
-/// The number of marks of one person, and the channel on which waiters see their end.
+/// The number of marks of one person, and a channel. Its value says whether a reader or an operator waits;
+/// its closing says that the work has ended.
 #[derive(Debug)]
 struct InFlightEntry {
     marks: usize,
@@ -83,10 +84,10 @@ impl InFlightGuard {
     }
 
     /// Returns when a reader or an operator waits for the work.
-    pub(super) async fn requested(&self) {
+    pub(super) async fn wait_until_requested(&self) {
         let work = self.list.lock().get(&self.person).map(|work| work.requested.subscribe());
         let Some(mut requested) = work else { return std::future::pending().await };
-        // This mark keeps the sender.
+        // The sender lives at least as long as this mark.
         let _ = requested.wait_for(|requested| *requested).await;
     }
 }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 use std::time::Duration;
-use strum::IntoStaticStr;
 
+use strum::IntoStaticStr;
 use tokio::time::Instant;
 use tokio::time::sleep;
 use tokio::time::timeout;
@@ -285,11 +285,11 @@ impl RefreshService {
     }
 
     pub(super) async fn find_grant(&self, person: &PersonId) -> Result<Arc<Grant>, TokenError> {
-        let view = &self.context.cache;
-        let grant = match view.get(person).await {
+        let cache = &self.context.cache;
+        let grant = match cache.get(person).await {
             // Its tokens are lost, so waiting does not help.
             Err(StoreError::Unreadable(_)) => {
-                let shown = view.get_uncached(person).await?.ok_or(TokenError::UnknownPerson)?;
+                let shown = cache.get_uncached(person).await?.ok_or(TokenError::UnknownPerson)?;
                 return Err(TokenError::ConsentNeeded(shown));
             }
             looked => looked?,
@@ -356,9 +356,10 @@ impl RefreshService {
         self.in_flight().contains(person) || may()
     }
 
-    /// Joins the refresh of the person that is under way, or starts one in a task of its own, which continues if the caller
-    /// leaves. If a joined refresh still waits, and this one is not of a bulk command, it goes before those of the event loop and
-    /// of bulk commands from now on. Answers whether it joined one that has ended.
+    /// Joins the refresh of the person that is under way, or starts one in a task of its own, which continues
+    /// if the caller leaves. If the caller is no bulk command and the joined refresh has not started, that
+    /// refresh also waits in the queue of requested refreshes. Returns whether the caller joined a refresh, and it
+    /// has ended.
     ///
     /// `seen` is the event position before the caller read the grant: if a consent came since, no refresh is sent.
     async fn join_or_refresh(

@@ -1,4 +1,5 @@
-//! The current pace of refreshes, and the places for their calls that go with it. The rules are in [`crate::domain::catch_up`].
+//! The current pace of refreshes, and the call permits that go with it. The rules are in
+//! [`crate::domain::catch_up`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,17 +26,17 @@ use crate::refresh::start_schedule::StartSchedule;
 pub(super) struct RefreshPace {
     began: Instant,
     catch_up: Mutex<CatchUp>,
-    due: CallPlaces,
-    requested: CallPlaces,
-    bulk: CallPlaces,
+    due: CallPermits,
+    requested: CallPermits,
+    bulk: CallPermits,
 }
 
-/// Permits for calls, whose number changes with the pace.
+/// Call permits, whose number changes with the pace.
 ///
-/// Refreshes that are not urgent get the configured number at most. The places that a higher pace adds are for urgent ones: the
-/// others hold their places while they wait for a start at the configured rate.
+/// Refreshes that are not urgent get the configured number at most. The permits that a higher pace adds are
+/// for urgent ones: the others hold their permits while they wait for a start at the configured rate.
 #[derive(Debug)]
-struct CallPlaces {
+struct CallPermits {
     configured: usize,
     permits: Arc<Semaphore>,
     number: Mutex<usize>,
@@ -44,42 +45,42 @@ struct CallPlaces {
 
 /// A permit for one call. It is free again when this is dropped.
 #[derive(Debug)]
-pub(super) struct CallPlace {
+pub(super) struct CallPermit {
     _permit: OwnedSemaphorePermit,
     _not_urgent: Option<OwnedSemaphorePermit>,
 }
 
-impl CallPlaces {
-    fn new(places: usize) -> Self {
-        let semaphore = || Arc::new(Semaphore::new(places));
-        Self { configured: places, permits: semaphore(), number: Mutex::new(places), not_urgent: semaphore() }
+impl CallPermits {
+    fn new(count: usize) -> Self {
+        let semaphore = || Arc::new(Semaphore::new(count));
+        Self { configured: count, permits: semaphore(), number: Mutex::new(count), not_urgent: semaphore() }
     }
 
-    async fn acquire(&self, urgent: bool) -> Result<CallPlace, AcquireError> {
+    async fn acquire(&self, urgent: bool) -> Result<CallPermit, AcquireError> {
         // At the configured rate all take their turns in one queue.
         let grown = *self.number.lock() > self.configured;
         let not_urgent =
             if grown && !urgent { Some(self.not_urgent.clone().acquire_owned().await?) } else { None };
-        Ok(CallPlace { _permit: self.permits.clone().acquire_owned().await?, _not_urgent: not_urgent })
+        Ok(CallPermit { _permit: self.permits.clone().acquire_owned().await?, _not_urgent: not_urgent })
     }
 
     /// Permits in use are taken away when they are free.
-    fn resize(&self, places: usize) {
+    fn resize(&self, count: usize) {
         let mut number = self.number.lock();
-        if places > *number {
-            self.permits.add_permits(places - *number);
-            *number = places;
+        if count > *number {
+            self.permits.add_permits(count - *number);
+            *number = count;
         } else {
-            *number -= self.permits.forget_permits(*number - places);
+            *number -= self.permits.forget_permits(*number - count);
         }
     }
 }
 
 impl RefreshPace {
     pub(super) fn new(limits: RateLimits, max_per_second: f64) -> Self {
-        let places = || CallPlaces::new(limits.concurrency);
+        let permits = || CallPermits::new(limits.concurrency);
         let catch_up = Mutex::new(CatchUp::new(limits.per_second, max_per_second));
-        Self { began: Instant::now(), catch_up, due: places(), requested: places(), bulk: places() }
+        Self { began: Instant::now(), catch_up, due: permits(), requested: permits(), bulk: permits() }
     }
 
     fn now(&self) -> Duration {
@@ -87,17 +88,17 @@ impl RefreshPace {
     }
 
     /// A permit for a call; each reason has as many as the others. `urgent` as [`is_urgent`] says.
-    pub(super) async fn call_place(
+    pub(super) async fn call_permit(
         &self,
         reason: StartReason,
         urgent: bool,
-    ) -> Result<CallPlace, AcquireError> {
-        let places = match reason {
+    ) -> Result<CallPermit, AcquireError> {
+        let permits = match reason {
             StartReason::Due => &self.due,
             StartReason::Requested => &self.requested,
             StartReason::Bulk => &self.bulk,
         };
-        places.acquire(urgent).await
+        permits.acquire(urgent).await
     }
 
     /// The limits at the current pace, which then applies to these starts, and to calls.
@@ -105,8 +106,8 @@ impl RefreshPace {
         let per_second = self.catch_up.lock().pace(self.now());
         let limits = configured.at_pace(per_second);
         starts.set_pace(limits.per_second);
-        for places in [&self.due, &self.requested, &self.bulk] {
-            places.resize(limits.concurrency);
+        for permits in [&self.due, &self.requested, &self.bulk] {
+            permits.resize(limits.concurrency);
         }
         limits
     }
@@ -151,22 +152,22 @@ mod tests {
 
     use super::*;
 
-    /// A place, if one is free.
-    async fn take(places: &CallPlaces, urgent: bool) -> Option<CallPlace> {
-        timeout(Duration::from_secs(1), places.acquire(urgent)).await.ok()?.ok()
+    /// A permit, if one is free.
+    async fn take(permits: &CallPermits, urgent: bool) -> Option<CallPermit> {
+        timeout(Duration::from_secs(1), permits.acquire(urgent)).await.ok()?.ok()
     }
 
-    async fn take_all(places: &CallPlaces, urgent: bool) -> Vec<CallPlace> {
+    async fn take_all(permits: &CallPermits, urgent: bool) -> Vec<CallPermit> {
         let mut taken = Vec::new();
-        while let Some(place) = take(places, urgent).await {
-            taken.push(place);
+        while let Some(permit) = take(permits, urgent).await {
+            taken.push(permit);
         }
         taken
     }
 
     #[tokio::test(start_paused = true)]
-    async fn places_in_use_are_taken_away_when_they_are_free() {
-        let calls = CallPlaces::new(2);
+    async fn permits_in_use_are_taken_away_when_they_are_free() {
+        let calls = CallPermits::new(2);
         calls.resize(5);
         let held = take_all(&calls, true).await;
         calls.resize(2);
@@ -177,8 +178,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_places_that_a_higher_pace_adds_are_for_urgent_refreshes() {
-        let calls = CallPlaces::new(2);
+    async fn the_permits_that_a_higher_pace_adds_are_for_urgent_refreshes() {
+        let calls = CallPermits::new(2);
         calls.resize(5);
         let not_urgent = take_all(&calls, false).await;
         let urgent = take_all(&calls, true).await;

@@ -171,11 +171,11 @@ impl Pass {
 
     /// How many grants to claim next, or when to try again.
     ///
-    /// At a higher pace, refreshes that are not urgent wait for the configured rate. Those that wait without a place for their call
-    /// take none away from urgent ones, so they do not count as running; their number is limited apart, because living tokens are
-    /// claimed first.
+    /// At a higher pace, refreshes that are not urgent wait for starts at the configured rate. Those beyond the configured number wait
+    /// without a call permit, so urgent grants are claimed beside them. How many may be claimed is limited, because their leases must
+    /// not end during the wait. Living tokens are claimed first, so no dead one is claimed while more of them are due.
     fn next_batch(&self, limits: RateLimits) -> Result<usize, PassStep> {
-        let configured = self.refresher.pace();
+        let configured = self.refresher.configured_limits();
         let waiting = Arc::strong_count(&self.waiting_not_urgent) - 1;
         let running = self.running.len().saturating_sub(waiting.saturating_sub(configured.max_claimed()));
         let free = limits.max_claimed().saturating_sub(running);

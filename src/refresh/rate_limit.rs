@@ -6,13 +6,16 @@ use std::time::Duration;
 /// The two limits that the operator sets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RateLimits {
-    /// `EVENT_LOOP_CONCURRENCY`: calls of the event loop in flight at once; at least 1.
+    /// `EVENT_LOOP_CONCURRENCY`: calls of the event loop in flight at once; at least 1. Requested refreshes
+    /// and bulk commands may have as many each.
     pub concurrency: usize,
     /// `EVENT_LOOP_MAX_PER_SECOND`: refreshes started per second; 0 means no limit.
     pub per_second: f64,
 }
 
-/// No grant is claimed while the starts of claimed grants take longer than this. Otherwise leases could end during the wait.
+/// No grant is claimed while the starts of claimed grants take longer than this at the current pace.
+/// Otherwise leases could end during the wait. [`NOT_URGENT_AHEAD`] bounds the wait of those that keep to the
+/// configured rate at a higher pace.
 pub(super) const MAX_START_WAIT: Duration = Duration::from_secs(5);
 
 /// At a higher pace, grants that are not urgent are claimed this long before they start at the configured rate. While readers and
@@ -59,8 +62,9 @@ impl RateLimits {
         self.started_within(MAX_START_WAIT).min(self.concurrency.max(1))
     }
 
-    /// How many grants that are not urgent may be claimed at once at a higher pace. Only then they wait for their starts without
-    /// a place for their calls, and hold up no urgent ones.
+    /// How many grants that are not urgent may be claimed at once at a higher pace. Up to the configured
+    /// concurrency they hold a call permit while they wait for a start; the others wait without one, so they
+    /// delay no urgent refresh.
     pub(super) fn max_not_urgent(&self) -> usize {
         self.started_within(NOT_URGENT_AHEAD).min(MAX_CONCURRENCY)
     }

@@ -1,4 +1,4 @@
-//! One refresh that a reader or an operator asked for, from its place in the queue to its result.
+//! One refresh that a reader or an operator asked for, from the queue to its result.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::domain::grant::GrantStatus;
 use crate::domain::person::PersonId;
 use crate::grant_cache::EventPosition;
 use crate::refresh::in_flight::InFlightGuard;
-use crate::refresh::pace::CallPlace;
+use crate::refresh::pace::CallPermit;
 use crate::refresh::pace::is_urgent;
 use crate::refresh::service::RefreshService;
 use crate::refresh::start_schedule::StartReason;
@@ -29,7 +29,7 @@ pub struct RefreshOptions {
 
 /// The turn of one call among those of bulk commands.
 #[derive(Debug)]
-pub struct BulkTurn(#[expect(dead_code, reason = "dropped to free the place")] Option<CallPlace>);
+pub struct BulkTurn(#[expect(dead_code, reason = "dropped to free the permit")] Option<CallPermit>);
 
 impl RefreshService {
     /// Asks the breaker whether a refresh of one person may be sent, and says whether it is urgent by now. A grant whose last refresh
@@ -43,23 +43,25 @@ impl RefreshService {
         Some((role, is_urgent(&grant, now)))
     }
 
-    /// Waits for the turn of one call to Webex among those of bulk commands, for instance an import. Such calls have as many
-    /// places as the event loop has, and a share of the starts. The place is free again when the answer is dropped.
+    /// Waits for the turn of one call to Webex among those of bulk commands, for instance an import. Such
+    /// calls have as many call permits as the event loop has, and a share of the starts. The permit is free
+    /// again when the result is dropped.
     ///
     /// # Errors
     /// How long Webex asks the whole app to wait. Such a call would only make the wait longer.
     pub async fn bulk_turn(&self) -> Result<BulkTurn, Duration> {
         // The semaphore is never closed.
-        let place = self.pace.call_place(StartReason::Bulk, false).await.ok();
+        let permit = self.pace.call_permit(StartReason::Bulk, false).await.ok();
         self.starts().next_at_pace(StartReason::Bulk, false).await;
         let pause = self.pause().filter(|pause| pause.cause == Cause::Busy);
         let wait =
             pause.map(|pause| pause.until.until(self.context.clock.now())).filter(|wait| !wait.is_zero());
-        wait.map_or(Ok(BulkTurn(place)), Err)
+        wait.map_or(Ok(BulkTurn(permit)), Err)
     }
 
-    /// Records that Webex answered a call of a bulk command, such as an import, with 429, and asked to wait this long. The pace
-    /// falls, because these calls and refreshes share it. The breaker does not count the answer.
+    /// Records that Webex answered a call of a bulk command, such as an import, with 429, and asked to wait
+    /// this long. The pace falls, because these calls and refreshes share it. The breaker does not count the
+    /// answer.
     pub fn slow_down_after_bulk_call(&self, wait: Duration) {
         self.pace_answered(PaceEvidence::Limited(Some(wait)), false);
     }
@@ -71,7 +73,7 @@ impl RefreshService {
         let Ok(grant) = self.find_grant(&person).await else { return };
         let urgent = is_urgent(&grant, self.context.clock.now());
         let mut turn = self.start_turn(reason, urgent);
-        let Some(place) = self.wait_for_place(&turn, &busy).await else { return };
+        let Some(permit) = self.wait_for_permit(&turn, &busy).await else { return };
         if self.commit_stalled() {
             log::info!(
                 person = person.as_str();
@@ -96,7 +98,7 @@ impl RefreshService {
         }
         match self.claim_one(busy, role).await {
             Ok(Some(taken)) => {
-                self.send(taken, place).await;
+                self.send(taken, permit).await;
                 return;
             }
             Ok(None) => {}

@@ -15,7 +15,7 @@ use crate::domain::verdict::Outcome;
 use crate::domain::verdict::Verdict;
 use crate::refresh::breaker_state::sent_refresh;
 use crate::refresh::claim::ClaimedGrant;
-use crate::refresh::pace::CallPlace;
+use crate::refresh::pace::CallPermit;
 use crate::refresh::pace::evidence;
 use crate::refresh::pace::is_urgent;
 use crate::refresh::report::log_about;
@@ -37,20 +37,20 @@ impl RefreshService {
     pub(super) async fn refresh(&self, taken: ClaimedGrant, waiting: Option<Arc<()>>) -> Option<Outcome> {
         let urgent = is_urgent(&taken.claim.grant, self.context.clock.now());
         let turn = self.start_turn(StartReason::Due, urgent);
-        let place = self.wait_for_place(&turn, &taken.busy).await?;
+        let permit = self.wait_for_permit(&turn, &taken.busy).await?;
         let reason = self.wait_for_start_or_skip(turn, &taken).await;
         drop(waiting);
         if let Some(why) = reason {
             log_about(&taken.claim.grant.person, Level::Info, &format!("not refreshed: {why}"));
-            drop(place);
+            drop(permit);
             self.release(taken).await;
             return None;
         }
-        self.send(taken, place).await
+        self.send(taken, permit).await
     }
 
-    /// Waits for the start of a claimed grant. Answers why it is not refreshed after all, which ends the wait: otherwise many claimed
-    /// grants would delay the first probe of a pause.
+    /// Waits for the start of a claimed grant. Returns at once, with the reason, when the refresh must be
+    /// skipped. Without that, the claimed grants would use up starts that the first probe of a pause needs.
     async fn wait_for_start_or_skip(&self, turn: StartTurn, taken: &ClaimedGrant) -> Option<&'static str> {
         let mut start = pin!(self.wait_for_start(turn, &taken.busy));
         loop {
@@ -68,8 +68,8 @@ impl RefreshService {
         }
     }
 
-    /// Records a response in the breaker. How many living grants there are is read only if the decision depends on it, which it
-    /// does after some failures: a success costs nothing.
+    /// Records a response in the breaker. The number of living grants is read only after a 401 or 429 that
+    /// may open the breaker, so a success costs no query.
     async fn record(
         &self,
         verdict: Verdict,
@@ -78,9 +78,9 @@ impl RefreshService {
     ) -> (Verdict, Option<Transition>) {
         let now = self.context.clock.now();
         let (verdict, turn) = self.breaker().record(verdict, sent, retry_after, now);
-        let undecided = self.breaker().depends_on_only_person(&verdict, sent);
+        let undecided = self.breaker().needs_person_count(&verdict, sent);
         if undecided && self.is_the_only_person().await {
-            let turn = self.breaker().record_only_person(&verdict, sent, retry_after, now);
+            let turn = self.breaker().record_as_only_person(&verdict, sent, retry_after, now);
             return (verdict, turn);
         }
         (verdict, turn)
@@ -108,7 +108,7 @@ impl RefreshService {
 
     /// Refreshes a claimed grant whose turn has come. The permit is released when Webex has responded, so the next call need
     /// not wait for the commit.
-    pub(super) async fn send(&self, taken: ClaimedGrant, place: CallPlace) -> Option<Outcome> {
+    pub(super) async fn send(&self, taken: ClaimedGrant, permit: CallPermit) -> Option<Outcome> {
         let ClaimedGrant { mut claim, busy: _busy, role, on_demand, only_person, mut corrected, .. } = taken;
         self.backlog.count_sent();
         let urgent = is_urgent(&claim.grant, self.context.clock.now());
@@ -123,7 +123,7 @@ impl RefreshService {
         let repeated = self.breaker().cause().is_some_and(|cause| cause.explains(verdict.outcome()));
         self.pace_answered(evidence, urgent);
         // Not sooner: the next call must find the breaker as this response leaves it.
-        drop(place);
+        drop(permit);
         self.report_transition(turn);
         let next = claim.grant.after(verdict, reply.retry_after, reply.sent_at, &self.context.policy, now);
         let next = after_refresh(&claim.grant, next);

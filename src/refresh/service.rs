@@ -44,15 +44,16 @@ pub struct RefreshService {
     pub(super) breaker_state: BreakerState,
     /// The start of the daemon whose preparations the store has interrupted.
     unprepared: Mutex<Option<StartOptions>>,
-    /// When it was last logged that refreshes pause.
-    pub(super) told_again: LogThrottle,
+    /// Limits the log lines that say that refreshes still pause.
+    pub(super) pause_log: LogThrottle,
     set_back: Mutex<ClockCorrection>,
     /// Results that are not stored yet.
     pub(super) unkept: Arc<PendingCommits>,
     pub(super) busy: InFlight,
-    /// The current pace, and the permits for calls. A grant that waits for its call or for its commit needs none.
+    /// The current pace, and the call permits. A refresh holds a permit while it waits for its start and
+    /// during its call, not during its commit.
     pub(super) pace: RefreshPace,
-    /// Tells claimed grants that wait for their starts that refreshes pause.
+    /// Wakes the tasks whose claimed grants wait for a start when refreshes pause.
     pub(super) paused: Notify,
     /// Permits one batch claim at a time, until all its grants are marked as busy.
     pub(super) claiming: Semaphore,
@@ -78,7 +79,7 @@ impl RefreshService {
             consent_log: ConsentLogLimit::default(),
             breaker_state: BreakerState::default(),
             unprepared: Mutex::new(None),
-            told_again: LogThrottle::new(PAUSE_LOG_INTERVAL),
+            pause_log: LogThrottle::new(PAUSE_LOG_INTERVAL),
             set_back: Mutex::default(),
             unkept: Arc::default(),
             busy: InFlight::default(),
@@ -102,9 +103,9 @@ impl RefreshService {
         self.breaker().pause()
     }
 
-    /// The limits of concurrency and rate.
+    /// The configured limits of concurrency and rate.
     #[must_use]
-    pub fn pace(&self) -> RateLimits {
+    pub fn configured_limits(&self) -> RateLimits {
         self.limits
     }
 
@@ -187,7 +188,7 @@ impl RefreshService {
         if turn.is_some() {
             self.context.cache.events().breaker_turned();
         }
-        log_transition(turn, &self.told_again);
+        log_transition(turn, &self.pause_log);
     }
 
     /// Whether a refresh of `person` is under way in this process, or waits for its turn.

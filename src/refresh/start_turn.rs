@@ -2,12 +2,12 @@
 //! requested refreshes, and takes what comes first.
 
 use crate::refresh::in_flight::InFlightGuard;
-use crate::refresh::pace::CallPlace;
+use crate::refresh::pace::CallPermit;
 use crate::refresh::service::RefreshService;
 use crate::refresh::start_schedule::ExpectedStart;
 use crate::refresh::start_schedule::StartReason;
 
-/// A refresh that waits for its call and its start.
+/// A refresh that waits for a call permit and its start.
 pub(super) struct StartTurn {
     reason: StartReason,
     /// As [`is_urgent`](crate::refresh::pace::is_urgent) says.
@@ -23,17 +23,18 @@ impl RefreshService {
         StartTurn { reason, urgent, _expected: is_requested.then(|| self.starts.expect_requested()) }
     }
 
-    /// A place for the call. The refresh waits for it before its start, because a start that is not used at once would be lost.
-    pub(super) async fn wait_for_place(&self, turn: &StartTurn, busy: &InFlightGuard) -> Option<CallPlace> {
+    /// A permit for the call. The refresh waits for it before its start, because a start that is not used at
+    /// once would be lost.
+    pub(super) async fn wait_for_permit(&self, turn: &StartTurn, busy: &InFlightGuard) -> Option<CallPermit> {
         let requested = async {
             let _expected = self.joined(turn, busy).await;
-            self.pace.call_place(StartReason::Requested, turn.urgent).await
+            self.pace.call_permit(StartReason::Requested, turn.urgent).await
         };
         // The semaphores are never closed.
         tokio::select! {
             biased;
-            place = self.pace.call_place(turn.reason, turn.urgent) => place.ok(),
-            place = requested => place.ok(),
+            permit = self.pace.call_permit(turn.reason, turn.urgent) => permit.ok(),
+            permit = requested => permit.ok(),
         }
     }
 
@@ -55,7 +56,7 @@ impl RefreshService {
         if turn.reason == StartReason::Requested {
             return std::future::pending().await;
         }
-        busy.requested().await;
+        busy.wait_until_requested().await;
         self.starts.expect_requested()
     }
 }

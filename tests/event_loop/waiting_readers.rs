@@ -66,8 +66,8 @@ async fn a_reader_without_a_token_is_told_when_all_that_wait_have_had_their_turn
     sleep(MINUTE).await;
 }
 
-/// Reads the token of a person whose refresh waits already. Returns how long that took.
-async fn read_while_it_waits(services: &TestServices, person: usize) -> Duration {
+/// Reads the token of a person whose refresh already waits. Returns how long that took.
+async fn read_token_while_its_refresh_waits(services: &TestServices, person: usize) -> Duration {
     let refresher = services.refresher.clone().unwrap();
     assert!(refresher.is_refreshing(&services.id(person)) && services.starts(person).is_empty());
     let asked_at = services.now();
@@ -85,7 +85,7 @@ async fn a_reader_who_joins_a_refresh_of_a_bulk_command_goes_before_the_others()
         command.spawn(async move { refresher.refresh_now_if(&id, bulk, || true).await });
     }
     sleep(SECOND).await;
-    let waited = read_while_it_waits(&services, PERSONS - 1).await;
+    let waited = read_token_while_its_refresh_waits(&services, PERSONS - 1).await;
     assert!(waited <= SECOND, "{waited:?}");
     sleep(MINUTE).await;
     assert_eq!(services.starts(PERSONS - 1).len(), 1, "one refresh for both");
@@ -101,7 +101,7 @@ async fn a_reader_who_joins_a_refresh_of_the_loop_goes_before_the_others() {
         refresher.is_refreshing(&services.id(*person)) && services.starts(*person).is_empty()
     };
     let last = (0..100).rfind(waits).unwrap();
-    let waited = read_while_it_waits(&services, last).await;
+    let waited = read_token_while_its_refresh_waits(&services, last).await;
     // One start of the loop is scheduled already.
     assert!(waited <= 4 * SECOND, "person {last}: {waited:?}");
     sleep(MINUTE).await;

@@ -241,21 +241,21 @@ impl Breaker {
     /// Whether the breaker must open if there is no other living grant than the one of this refresh, whose response was just
     /// recorded.
     #[must_use]
-    pub fn depends_on_only_person(&self, verdict: &Verdict, sent: &SentRefresh) -> bool {
+    pub fn needs_person_count(&self, verdict: &Verdict, sent: &SentRefresh) -> bool {
         let may_be_common = matches!(verdict, Verdict::ClientRefused(_) | Verdict::Busy(_));
         may_be_common && !sent.only_person && !self.is_open() && !self.is_the_grants_fault(verdict, sent)
     }
 
     /// Records that there is no other living grant than the one of this refresh, whose response [`Breaker::record`] has recorded
     /// without knowing that. One person is then evidence enough.
-    pub fn record_only_person(
+    pub fn record_as_only_person(
         &mut self,
         verdict: &Verdict,
         sent: &SentRefresh,
         retry_after: Option<Duration>,
         now: UnixTime,
     ) -> Option<Transition> {
-        if !self.depends_on_only_person(verdict, sent) {
+        if !self.needs_person_count(verdict, sent) {
             // Another response was recorded meanwhile.
             return None;
         }

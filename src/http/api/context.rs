@@ -78,7 +78,7 @@ impl Api {
         let started_at = services.clock.now();
         let sessions =
             DashboardSessions::new(services.keys.clone(), services.clock.clone(), &services.redirect_uri);
-        let budget = RefreshBudget::new(services.refresher.pace());
+        let budget = RefreshBudget::new(services.refresher.configured_limits());
         let (listeners, certificate) = (SubscriberLimit::default(), OnceLock::new());
         let lists = ListLimit::default();
         let own = ApiState { sessions, listeners, budget, lists, certificate, started_at };

@@ -28,7 +28,7 @@ pub(super) async fn status(api: &Api, ask: &ApiRequest) -> Result<Response<Respo
         people,
         breaker: breaker(api.0.refresher.pause()),
         backlog: api.0.refresher.backlog().map(|backlog| backlog_view(&backlog)),
-        refresh_limits: Some(refresh_limits(api.0.refresher.pace())),
+        refresh_limits: Some(refresh_limits(api.0.refresher.configured_limits())),
         store: if ready { "ok" } else { "failing" }.to_owned(),
         ready,
         started_at: api.1.started_at.to_string(),

@@ -97,14 +97,14 @@ impl DateCorrection {
         stopping: &CancellationToken,
     ) -> Result<bool, StoreError> {
         let (now, back, policy) = (context.clock.now() + later, self.back, context.policy);
-        let ((noticed, published), clock, view) =
+        let ((noticed, published), clock, cache) =
             (self.noticed, context.clock.clone(), context.cache.clone());
         // Consents that are stored meanwhile have the dates of the new clock, and must not be corrected. A few are corrected
         // wrongly: those stored but not published yet, those of the minute before the change was detected, and those whose
         // publication is no longer remembered. The price is one refresh too many for each.
         let right = move |grant: &Grant| {
             (noticed..=clock.now() + later).contains(&grant.renewed_at)
-                && view.events().changed_since(published, &grant.person.id)
+                && cache.events().changed_since(published, &grant.person.id)
         };
         let corrected: GrantUpdate =
             Arc::new(move |grant| !right(grant) && correct_dates(grant, back, &policy, now));

@@ -19,8 +19,10 @@ use crate::refresh::rate_limit::RateLimits;
 /// pass or command hardly delays a reader who waits, and a flood of requests leaves a quarter of the rate to due refreshes, whose
 /// tokens may be about to expire; a fifth while a bulk command runs.
 ///
-/// All refreshes start at the current pace. While that is above the configured rate, those that are not urgent keep to the
-/// configured rate.
+/// All refreshes start at the current pace. While that is above the configured rate, those that are not
+/// urgent keep to the configured rate. When the pace returns to the configured rate, those that have begun to
+/// wait for it start before others that are not urgent, so that two lanes do not start refreshes at that
+/// rate.
 #[derive(Debug)]
 pub(super) struct StartSchedule {
     /// Time between two starts at the configured rate; zero: no limit.
@@ -30,7 +32,8 @@ pub(super) struct StartSchedule {
     /// For refreshes that are not urgent.
     not_urgent: StartLane,
     all: StartLane,
-    /// Counts the requested refreshes that have not started, also those that wait for a free slot: each holds a clone.
+    /// Counts the requested refreshes that have not started, also those that wait for a call permit: each
+    /// holds a clone.
     expected: Arc<()>,
 }
 
@@ -116,7 +119,7 @@ impl StartLane {
     }
 
     /// Whether the next start is in the future.
-    fn is_ahead(&self) -> bool {
+    fn has_scheduled_start(&self) -> bool {
         self.next_start.lock().is_some_and(|next| next > Instant::now())
     }
 
@@ -187,8 +190,8 @@ impl StartSchedule {
         Duration::from_nanos(self.current.load(Ordering::Relaxed))
     }
 
-    /// The longest time until all grants that the event loop has claimed have started, at a higher pace without those that then
-    /// wait for the configured rate.
+    /// The longest time until all due refreshes in the lane of the current pace have started. Those that wait
+    /// for the configured rate are not counted.
     pub(super) fn backlog(&self) -> Duration {
         self.all.backlog(self.current())
     }
@@ -210,8 +213,9 @@ impl StartSchedule {
     /// Returns when a refresh that is not urgent may start by the configured rate, after it has waited for [`StartSchedule::next`].
     /// In the other order, several that wait for the current pace could start at once.
     async fn next_not_urgent(&self, reason: StartReason) {
-        // At the configured rate the other lane is enough, unless some still wait here since a higher pace.
-        if self.current() < self.configured_spacing || self.not_urgent.is_ahead() {
+        // At the configured rate, `all` already spaces the starts. Refreshes that began to wait here at a
+        // higher pace must start first, or two lanes would start refreshes at that rate.
+        if self.current() < self.configured_spacing || self.not_urgent.has_scheduled_start() {
             self.not_urgent.next(reason, || self.configured_spacing).await;
         }
     }

@@ -76,14 +76,14 @@ fn whether_there_is_another_person_may_be_learned_after_the_response() {
     for verdict in [unauthorized(), busy()] {
         let (mut breaker, mut known) = (Breaker::default(), Breaker::default());
         breaker.record(verdict.clone(), &sent(1), Some(HOUR), NOW);
-        assert!(!breaker.is_open() && breaker.depends_on_only_person(&verdict, &sent(1)));
-        let turn = breaker.record_only_person(&verdict, &sent(1), Some(HOUR), NOW);
+        assert!(!breaker.is_open() && breaker.needs_person_count(&verdict, &sent(1)));
+        let turn = breaker.record_as_only_person(&verdict, &sent(1), Some(HOUR), NOW);
         let only = SentRefresh { only_person: true, ..sent(1) };
         assert_eq!(turn, known.record(verdict.clone(), &only, Some(HOUR), NOW).1);
         assert_eq!(breaker.to_text(), known.to_text());
-        assert!(breaker.is_open() && !breaker.depends_on_only_person(&verdict, &sent(1)));
+        assert!(breaker.is_open() && !breaker.needs_person_count(&verdict, &sent(1)));
     }
     for verdict in [success(), transient(), locked(), refusal()] {
-        assert!(!Breaker::default().depends_on_only_person(&verdict, &sent(1)), "{verdict:?}");
+        assert!(!Breaker::default().needs_person_count(&verdict, &sent(1)), "{verdict:?}");
     }
 }
