@@ -135,15 +135,15 @@ fn reads(bench: &mut Criterion) {
     let (store, _home) = store();
     runtime
         .block_on(sample_grants::keep(&store, (0..1_000).map(|number| sample_grants::stored(number, NOW))));
-    let view = GrantCache::new(store);
+    let cache = GrantCache::new(store);
     let person = sample_grants::stored(500, NOW).person.id;
-    bench.bench_function("live view: a token at hand", |b| {
-        b.to_async(&runtime).iter(|| async { view.get(&person).await.unwrap().unwrap() });
+    bench.bench_function("live cache: a token at hand", |b| {
+        b.to_async(&runtime).iter(|| async { cache.get(&person).await.unwrap().unwrap() });
     });
-    bench.bench_function("live view: a token from the store", |b| {
+    bench.bench_function("live cache: a token from the store", |b| {
         b.to_async(&runtime).iter(|| async {
-            view.invalidate(&person);
-            view.get(&person).await.unwrap().unwrap()
+            cache.invalidate(&person);
+            cache.get(&person).await.unwrap().unwrap()
         });
     });
 }

@@ -1,4 +1,4 @@
-//! A map that is bounded and keeps what is used again.
+//! A bounded map that keeps the most recently used entries (an approximate LRU cache).
 
 use std::collections::HashMap;
 use std::hash::Hash;

@@ -246,19 +246,19 @@ mod tests {
     #[tokio::test]
     async fn the_cache_is_bounded_however_many_persons_are_read() {
         let store = Arc::new(MemoryStore::new());
-        let view = GrantCache::new(store.clone());
+        let cache = GrantCache::new(store.clone());
         for number in 0..3 * CAPACITY {
             let grant = numbered(number);
             let (id, email) = (grant.person.id.clone(), grant.person.email.clone().unwrap());
             store.save_consent(grant).await.unwrap();
-            assert!(view.get(&id).await.unwrap().is_some());
-            assert_eq!(view.resolve(&PersonQuery::Email(email)).await, Ok(ResolvedPerson::One(id)));
+            assert!(cache.get(&id).await.unwrap().is_some());
+            assert_eq!(cache.resolve(&PersonQuery::Email(email)).await, Ok(ResolvedPerson::One(id)));
             store.forget(PersonId::parse(&format!("p{number}")).unwrap()).await.unwrap();
         }
-        let cache = view.cache();
-        let is_cached = |number: &usize| cache.grants.peek(&numbered(*number).person.id).is_some();
+        let entries = cache.cache();
+        let is_cached = |number: &usize| entries.grants.peek(&numbered(*number).person.id).is_some();
         let cached = (0..3 * CAPACITY).filter(is_cached).count();
         assert!((CAPACITY..=2 * CAPACITY).contains(&cached), "{cached} grants");
-        assert!(cache.emails.len() <= CAPACITY, "{} addresses", cache.emails.len());
+        assert!(entries.emails.len() <= CAPACITY, "{} addresses", entries.emails.len());
     }
 }

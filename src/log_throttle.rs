@@ -46,7 +46,8 @@ impl LogThrottle {
         Some(more(std::mem::take(&mut lines.left_out)))
     }
 
-    /// Begins an interval now, because another line has just said the same.
+    /// Begins an interval now, because another line has just said the same. The lines counted so far are
+    /// forgotten.
     pub fn restart(&self) {
         *self.lines.lock() = LogThrottleState { last: Some(Instant::now()), left_out: 0 };
     }

@@ -1,4 +1,5 @@
-//! What the services share: the store, the client for Webex, the clock, and the handles of the process.
+//! What the services share: the store, the client for Webex, the clock, the background tasks and the
+//! notification that wakes the event loop.
 
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use crate::tasks::Tasks;
 use crate::tasks::Wake;
 use crate::webex::Webex;
 
-/// What consents, refreshes and notices share. Clones share it too.
+/// What consents, refreshes and notices share. Clones share the same services.
 #[derive(Clone)]
 pub struct ServiceContext {
     /// The stored grants.

@@ -30,8 +30,8 @@ use crate::sample_grants;
 const DUE: usize = 1_000;
 
 pub(crate) async fn measure(table: &mut Table, size: Size) {
-    let stocks: &[usize] = if size.small { &[0, 1_000] } else { &[0, 1_000, 100_000, 1_000_000] };
-    for people in stocks.iter().copied() {
+    let sizes: &[usize] = if size.small { &[0, 1_000] } else { &[0, 1_000, 100_000, 1_000_000] };
+    for people in sizes.iter().copied() {
         let sim = persons::sim(1, Duration::ZERO).await;
         let home = Home::new(&sim);
         let now = UnixTime(sim.now_ms());

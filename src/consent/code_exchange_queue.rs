@@ -28,11 +28,11 @@ const AGAIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct CodeExchangeQueue {
     since: Instant,
-    state: Mutex<GateState>,
+    state: Mutex<QueueState>,
 }
 
 #[derive(Debug)]
-struct GateState {
+struct QueueState {
     exchanges: CodeExchanges,
     waiting: HashMap<u64, Arc<Notify>>,
 }
@@ -40,13 +40,13 @@ struct GateState {
 /// A running exchange. If it is dropped before its end, it counts as failed.
 #[derive(Debug)]
 pub(super) struct RunningExchange<'a> {
-    gate: &'a CodeExchangeQueue,
+    queue: &'a CodeExchangeQueue,
     permit: Option<ExchangePermit>,
 }
 
 /// A place in the queue. Dropping it leaves the queue.
 struct QueuedExchange<'a> {
-    gate: &'a CodeExchangeQueue,
+    queue: &'a CodeExchangeQueue,
     network: ClientNetwork,
     number: u64,
     turn: Arc<Notify>,
@@ -55,7 +55,7 @@ struct QueuedExchange<'a> {
 impl CodeExchangeQueue {
     pub(super) fn new(refreshes_per_second: Option<f64>) -> Self {
         let state =
-            GateState { exchanges: CodeExchanges::new(refreshes_per_second), waiting: HashMap::new() };
+            QueueState { exchanges: CodeExchanges::new(refreshes_per_second), waiting: HashMap::new() };
         Self { since: Instant::now(), state: Mutex::new(state) }
     }
 
@@ -66,7 +66,7 @@ impl CodeExchangeQueue {
         loop {
             let wait = match place.look() {
                 ExchangeTurn::Begin(permit) => {
-                    return Ok(RunningExchange { gate: self, permit: Some(permit) });
+                    return Ok(RunningExchange { queue: self, permit: Some(permit) });
                 }
                 ExchangeTurn::Asked(wait) => return Err(Hold::Asked(wait)),
                 ExchangeTurn::Wait(wait) => wait,
@@ -86,19 +86,19 @@ impl CodeExchangeQueue {
         let mut state = self.state();
         let number = state.exchanges.join(network, self.now())?;
         state.waiting.insert(number, turn.clone());
-        Ok(QueuedExchange { gate: self, network, number, turn })
+        Ok(QueuedExchange { queue: self, network, number, turn })
     }
 
     fn now(&self) -> Duration {
         self.since.elapsed()
     }
 
-    fn state(&self) -> MutexGuard<'_, GateState> {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
         self.state.lock()
     }
 }
 
-impl GateState {
+impl QueueState {
     fn wake(&self) {
         for number in self.exchanges.first_in_line() {
             if let Some(turn) = self.waiting.get(&number) {
@@ -110,13 +110,13 @@ impl GateState {
 
 impl QueuedExchange<'_> {
     fn look(&self) -> ExchangeTurn {
-        self.gate.state().exchanges.turn(self.network, self.number, self.gate.now())
+        self.queue.state().exchanges.turn(self.network, self.number, self.queue.now())
     }
 }
 
 impl Drop for QueuedExchange<'_> {
     fn drop(&mut self) {
-        let mut state = self.gate.state();
+        let mut state = self.queue.state();
         state.exchanges.leave(self.network, self.number);
         state.waiting.remove(&self.number);
         state.wake();
@@ -131,8 +131,8 @@ impl RunningExchange<'_> {
 
     fn give_back(&mut self, end: ExchangeEnd) {
         let Some(permit) = self.permit.take() else { return };
-        let mut state = self.gate.state();
-        state.exchanges.end(permit, end, self.gate.now());
+        let mut state = self.queue.state();
+        state.exchanges.end(permit, end, self.queue.now());
         state.wake();
     }
 }
@@ -149,15 +149,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn exchanges_wait_in_turn_and_not_beyond_the_limit() {
-        let gate = CodeExchangeQueue::new(None);
+        let queue = CodeExchangeQueue::new(None);
         let mut held = Vec::new();
         for _ in 0..64 {
-            held.push(gate.begin(None).await.unwrap());
+            held.push(queue.begin(None).await.unwrap());
         }
         let begun = Instant::now();
-        assert!(matches!(gate.begin(None).await, Err(Hold::Crowded(_))));
+        assert!(matches!(queue.begin(None).await, Err(Hold::Crowded(_))));
         assert_eq!(begun.elapsed(), MAX_WAIT);
-        let (first, second) = (gate.begin(None), gate.begin(None));
+        let (first, second) = (queue.begin(None), queue.begin(None));
         let free = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             held.pop().unwrap().end(ExchangeEnd::Succeeded);
@@ -167,22 +167,22 @@ mod tests {
         let (first, second, ()) = tokio::join!(first, second, free);
         assert!(first.is_ok() && second.is_ok());
         assert_eq!(begun.elapsed(), Duration::from_secs(1));
-        assert!(gate.state().waiting.is_empty());
+        assert!(queue.state().waiting.is_empty());
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_retry_after_of_webex_ends_every_wait() {
-        let gate = CodeExchangeQueue::new(None);
+        let queue = CodeExchangeQueue::new(None);
         let mut held = Vec::new();
         for _ in 0..64 {
-            held.push(gate.begin(None).await.unwrap());
+            held.push(queue.begin(None).await.unwrap());
         }
         let asked = held.pop().unwrap();
         let wish = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             asked.end(ExchangeEnd::AskedToWait(Duration::from_secs(60)));
         };
-        let (one, two, ()) = tokio::join!(gate.begin(None), gate.begin(None), wish);
+        let (one, two, ()) = tokio::join!(queue.begin(None), queue.begin(None), wish);
         for waited in [one, two] {
             assert_eq!(waited.map(|_| ()).unwrap_err(), Hold::Asked(Duration::from_secs(60)));
         }

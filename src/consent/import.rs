@@ -100,7 +100,8 @@ pub enum ImportError {
         why: String,
         /// How long to wait, at least a second.
         wait: Duration,
-        /// Whether a call of this import was answered with 429: calls come too fast. Other failures may ask to wait, too.
+        /// Whether a call of this import was answered with 429: calls come too fast. Other failures may ask
+        /// to wait, too.
         rate_limited: bool,
     },
 }
@@ -204,7 +205,7 @@ impl ConsentService {
         let token = ImportedToken {
             sha256: offered.sha256(),
             is_rotated: replaced,
-            replaces_covering: replace || is_stored,
+            replaces_even_if_covered: replace || is_stored,
         };
         let save = |grant| self.context.store.save_import(grant, token);
         let saved = self.save_by(person.clone(), tokens, sent_at, save).await.map_err(|error| {

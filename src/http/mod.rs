@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | [`server`] | listeners, TLS, certificates, connections and their limits, the control socket |
 //! | [`router`] | which handler gets a request |
-//! | `auth` | who sends a request: API keys and callers; rate limits by name |
+//! | `auth` | who sends a request: API keys and callers; a rate limit for each address, person or other key |
 //! | [`request`] | what is read from a request: body, query, cookies, pagination cursor |
 //! | [`response`] | responses: builders and headers, body, errors and their statuses |
 //! | [`api`] | the API, and the endpoint of the token service |

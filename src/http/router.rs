@@ -84,7 +84,7 @@ impl Routes {
         let inner = self.path_below_prefix(path);
         if let Some(endpoint) = self.token_service.as_ref().filter(|_| token_service::handles_path(inner)) {
             let answer = Box::pin(endpoint.answer(&self.api, &request, peer)).await;
-            Box::pin(request_body::discard_of_stranger(request)).await;
+            Box::pin(request_body::discard_unauthenticated(request)).await;
             return answer;
         }
         if Dashboard::handles_path(inner) {
@@ -93,13 +93,13 @@ impl Routes {
         }
         if !is_api(inner) {
             let answer = Box::pin(self.page(&request, peer)).await;
-            Box::pin(request_body::discard_of_stranger(request)).await;
+            Box::pin(request_body::discard_unauthenticated(request)).await;
             return answer;
         }
         let caller = match self.auth.admit(request.headers(), peer.addr.ip()) {
             Ok(key) => Caller::Key(key),
             Err(why) => {
-                Box::pin(request_body::discard_of_stranger(request)).await;
+                Box::pin(request_body::discard_unauthenticated(request)).await;
                 return error_response::api_error(&why);
             }
         };

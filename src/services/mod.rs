@@ -38,7 +38,7 @@ pub use crate::services::build_error::BuildError;
 
 /// All services.
 pub struct Services {
-    /// What requests use, and what the daemon runs and stops.
+    /// The services that the daemon runs and that API handlers use.
     pub api: ApiServices,
     /// The stored grants.
     pub store: Arc<dyn Store>,
@@ -76,7 +76,7 @@ impl Services {
             keys: Arc::new(ApiKeys::load(opened.keys, context.clock.clone()).await?),
             clock: context.clock,
             policy: context.policy,
-            examine: examine(config, &health),
+            run_doctor: run_doctor(config, &health),
             health,
             tasks: context.tasks,
             redirect_uri: config.integration.redirect_uri.clone(),
@@ -87,7 +87,7 @@ impl Services {
 }
 
 /// The checks of `doctor` in the daemon.
-fn examine(config: &Config, health: &Health) -> RunDoctor {
+fn run_doctor(config: &Config, health: &Health) -> RunDoctor {
     let (config, health) = (Arc::new(config.clone()), health.clone());
     Arc::new(move || {
         let (config, health) = (config.clone(), health.clone());

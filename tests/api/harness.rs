@@ -136,8 +136,9 @@ impl ApiServer {
         source.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         let config = Config::read(&source).unwrap();
         let Services { api: services, store } = Services::build(&config).await.unwrap();
-        let examine = Arc::new(|| -> Pin<Box<dyn Future<Output = _> + Send>> { Box::pin(async { vec![] }) });
-        let api = Api::new(ApiServices { examine, ..services.clone() });
+        let run_doctor =
+            Arc::new(|| -> Pin<Box<dyn Future<Output = _> + Send>> { Box::pin(async { vec![] }) });
+        let api = Api::new(ApiServices { run_doctor, ..services.clone() });
         let (base, pem) = serve_https(&config, api.clone(), &services.tasks).await;
         let control = ControlSocket::open(&socket, None).await.unwrap();
         let shared = api.clone();

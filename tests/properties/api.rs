@@ -162,7 +162,7 @@ impl InMemoryApi {
             policy: POLICY,
             tasks: context.tasks,
             redirect_uri: "https://localhost:8000/oauth".to_owned(),
-            examine: Arc::new(|| Box::pin(async { vec![] })),
+            run_doctor: Arc::new(|| Box::pin(async { vec![] })),
             notices: Arc::new(notices),
         });
         Self { api, store, grace }

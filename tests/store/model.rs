@@ -209,7 +209,7 @@ impl StoreModel {
         // Scopes are one letter or none here.
         let wide =
             |row: &ModelRow| grant.tokens.scope.is_none() || row.grant.tokens.scope == grant.tokens.scope;
-        let stays = !token.replaces_covering && kept.is_some_and(|row| lives(row) && wide(row));
+        let stays = !token.replaces_even_if_covered && kept.is_some_and(|row| lives(row) && wide(row));
         let saved = if stays { Saved::Kept } else { self.consent(grant) };
         if !(saved == Saved::Older || saved == Saved::Kept && token.is_rotated) {
             self.imports.insert(token.sha256, grant.person.id.clone());
@@ -306,8 +306,8 @@ fn step() -> impl Strategy<Value = StoreStep> {
         next,
     });
     let import = (random_grant(), 0..3_u8, any::<(bool, bool)>());
-    let import = import.prop_map(|(random_grant, token, (is_rotated, replaces_covering))| {
-        let token = ImportedToken { sha256: [token; 32], is_rotated, replaces_covering };
+    let import = import.prop_map(|(random_grant, token, (is_rotated, replaces_even_if_covered))| {
+        let token = ImportedToken { sha256: [token; 32], is_rotated, replaces_even_if_covered };
         StoreStep::Import { random_grant, token }
     });
     prop_oneof![

@@ -271,7 +271,7 @@ impl TestServices {
             policy: self.context.policy,
             tasks,
             redirect_uri: "http://localhost:8000/oauth".to_owned(),
-            examine: Arc::new(|| Box::pin(async { vec![] })),
+            run_doctor: Arc::new(|| Box::pin(async { vec![] })),
             notices: self.notices(),
         })
     }

@@ -50,7 +50,7 @@ pub struct ApiServices {
     /// The redirect URI, where consents also begin.
     pub redirect_uri: String,
     /// Examines all of this for problems.
-    pub examine: RunDoctor,
+    pub run_doctor: RunDoctor,
     /// What is told, and what happened.
     pub notices: Arc<Notices>,
 }

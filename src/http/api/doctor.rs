@@ -18,7 +18,7 @@ use crate::http::response::response_body::ResponseBody;
 pub(super) async fn doctor(api: &Api, ask: &ApiRequest) -> Result<Response<ResponseBody>, ApiError> {
     ask.query([])?;
     ask.no_body()?;
-    let mut findings = (api.0.examine)().await;
+    let mut findings = (api.0.run_doctor)().await;
     let (people, notices) = (api.tally().await, api.notice_counts().await);
     let attention = attention(people.as_ref(), notices.as_ref());
     let warning = |one: Attention| Finding::new(FindingStatus::Warn, one.topic.word(), one.says);

@@ -1,4 +1,5 @@
-//! Who sends a request: API keys, callers and the networks of clients, and rate limits by name.
+//! Who sends a request: API keys, callers and the networks of clients; and a rate limit for each address,
+//! person or other key.
 
 pub(in crate::http) mod api_key_auth;
 pub(in crate::http) mod caller;

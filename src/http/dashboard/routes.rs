@@ -57,7 +57,7 @@ impl Dashboard {
         let method = method_of(request.method());
         match (method, room) {
             (Some(_), "/sign-in" | "/open") if self.is_plaintext_remote => {
-                request_body::discard_of_stranger(request).await;
+                request_body::discard_unauthenticated(request).await;
                 self.refuse_plaintext()
             }
             (Some(DashboardMethod::Look), "/sign-in") => {
@@ -69,13 +69,13 @@ impl Dashboard {
             }
             (Some(DashboardMethod::Send), "/open") => self.open_link(request).await,
             (None, _) => {
-                request_body::discard_of_stranger(request).await;
+                request_body::discard_unauthenticated(request).await;
                 response::method_not_allowed_with("GET, HEAD, POST")
             }
             (Some(method), room) => {
                 let (part, room) = split_session_part(room);
                 let Some(session) = self.session(method, request.headers(), part, room) else {
-                    request_body::discard_of_stranger(request).await;
+                    request_body::discard_unauthenticated(request).await;
                     return self.no_session(part, room);
                 };
                 match (method, room) {

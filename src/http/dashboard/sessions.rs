@@ -31,7 +31,7 @@ use crate::http::dashboard::login_links::sha256;
 use crate::http::request::cookies::CookieScope;
 use crate::http::request::cookies::Cookies;
 
-/// The name of their cookies.
+/// The name of the session cookie, without prefix.
 const COOKIE: &str = "dashboard";
 
 /// Maximum number of sessions. One more ends the least recently used.
@@ -264,7 +264,8 @@ impl DashboardSessions {
         self.table.lock()
     }
 
-    /// The `Set-Cookie` header for the pages of one session. A link from a terminal has no site, and needs no cookie.
+    /// The `Set-Cookie` header for the pages of one session. The cookie is `SameSite=Strict`; the sign-in
+    /// link from a terminal works nevertheless, because it needs no cookie.
     fn cookie(&self, id: &str, home: &Secret, keep: Option<Duration>) -> Option<HeaderValue> {
         self.cookies.set(CookieScope::Path(home.expose()), COOKIE, id, keep)
     }

@@ -42,8 +42,8 @@ pub(in crate::http) enum CookieScope<'a> {
 }
 
 impl Cookies {
-    /// The prefix of the names of cookies. It ties them to TLS, and `__Host-` to this host too (RFC 6265bis, 4.1.3), but
-    /// requires the path `/`. Browsers refuse both over plain HTTP.
+    /// The prefix of the names of cookies. Browsers accept a cookie with either prefix over TLS only.
+    /// `__Host-` also ties it to this host and requires the path `/` (RFC 6265bis, 4.1.3).
     fn prefix(self, scope: CookieScope<'_>) -> &'static str {
         match scope {
             _ if !self.secure => "",
@@ -53,7 +53,7 @@ impl Cookies {
     }
 
     /// A `Set-Cookie` header. Scripts cannot read the cookie. It ends when the browser is closed, or after `keep`; zero removes
-    /// it.
+    /// it. `None` if a character of the name or value is not allowed in a header.
     pub(in crate::http) fn set(
         self,
         scope: CookieScope<'_>,

@@ -92,7 +92,7 @@ pub(in crate::http) async fn discard(request: Request<Incoming>) {
 }
 
 /// The same for an unauthenticated client. While its body arrives, its connection counts as idle.
-pub(in crate::http) async fn discard_of_stranger(request: Request<Incoming>) {
+pub(in crate::http) async fn discard_unauthenticated(request: Request<Incoming>) {
     if !request.body().is_end_stream() {
         let _waiting = request.extensions().get::<Arc<Activity>>().map(Activity::wait);
         discard(request).await;

@@ -18,10 +18,10 @@ use crate::store::memory::stored_grant::StoredGrant;
 impl MemoryState {
     pub(super) fn save_import(&mut self, grant: Grant, token: &ImportedToken) -> Saved {
         let person = grant.person.id.clone();
-        let kept = self.rows.get(&person).filter(|_| !token.replaces_covering);
+        let kept = self.rows.get(&person).filter(|_| !token.replaces_even_if_covered);
         let stays = kept.is_some_and(|row| row.grant.covers(&grant, grant.last.at));
         let saved = if stays { Saved::Kept } else { self.save_consent(grant) };
-        if token.is_marked(saved) {
+        if token.must_be_marked(saved) {
             self.imports.insert(token.sha256, person);
         }
         saved

@@ -18,15 +18,15 @@ const QUEUE_ROWS: usize = 4096;
 
 /// Due grants that have not been claimed, in each order that was asked for.
 #[derive(Debug, Default)]
-pub(super) struct DueQueues {
-    least_life: DueQueue,
-    no_failures: DueQueue,
-    longest_failing: DueQueue,
+pub(super) struct ClaimQueues {
+    least_life: ClaimQueue,
+    no_failures: ClaimQueue,
+    longest_failing: ClaimQueue,
 }
 
-impl DueQueues {
+impl ClaimQueues {
     /// The queue of an order; none for probes, which are rare and look at all that is due.
-    pub(super) fn queue_for(&mut self, order: ClaimOrder) -> Option<&mut DueQueue> {
+    pub(super) fn queue_for(&mut self, order: ClaimOrder) -> Option<&mut ClaimQueue> {
         match order {
             ClaimOrder::LeastLife => Some(&mut self.least_life),
             ClaimOrder::NoFailures => Some(&mut self.no_failures),
@@ -37,8 +37,8 @@ impl DueQueues {
 
     /// A row was written that is due at `due_at`.
     pub(super) fn invalidate_if_due(&mut self, due_at: UnixTime) {
-        for due_queue in [&mut self.least_life, &mut self.no_failures, &mut self.longest_failing] {
-            due_queue.invalidate_if_due(due_at);
+        for claim_queue in [&mut self.least_life, &mut self.no_failures, &mut self.longest_failing] {
+            claim_queue.invalidate_if_due(due_at);
         }
     }
 }
@@ -46,7 +46,7 @@ impl DueQueues {
 /// Rows that were due at one moment and have not been taken. A guess to be checked row by row: a row that was claimed or
 /// renewed since is no longer due. A row that becomes due by that moment empties it.
 #[derive(Debug, Default)]
-pub(super) struct DueQueue {
+pub(super) struct ClaimQueue {
     due_by: Option<UnixTime>,
     /// When it was filled: the tokens that lived then come first.
     filled_at: UnixTime,
@@ -75,7 +75,7 @@ pub(super) fn due_sql(order: ClaimOrder) -> String {
     )
 }
 
-impl DueQueue {
+impl ClaimQueue {
     /// A claim begins: a queue of another moment is of no use to it. A clock that was set back brings tokens to life.
     pub(super) fn begin(
         &mut self,
@@ -164,11 +164,11 @@ mod tests {
     #[test]
     fn the_queue_is_filled_once_for_a_moment_and_again_for_another() {
         let db = due_at(&[10, 20, 5, 30]);
-        let mut due_queue = DueQueue::default();
+        let mut claim_queue = ClaimQueue::default();
         let mut take = |due_by| {
-            due_queue.begin(&db, "id", &ask(due_by)).unwrap();
-            let taken = due_queue.next(&db, "id", &ask(due_by)).unwrap();
-            (taken, due_queue.expired.len(), due_queue.refilled)
+            claim_queue.begin(&db, "id", &ask(due_by)).unwrap();
+            let taken = claim_queue.next(&db, "id", &ask(due_by)).unwrap();
+            (taken, claim_queue.expired.len(), claim_queue.refilled)
         };
         assert_eq!(take(20), (Some(0), 2, true));
         assert_eq!(take(20), (Some(1), 1, false), "the queue is still valid");
@@ -181,10 +181,10 @@ mod tests {
     fn only_a_row_that_becomes_due_invalidates_the_queue() {
         let living = [1, 2].map(|serial| (UnixTime::NEVER, serial)).into();
         let due_by = Some(UnixTime(20));
-        let mut due_queue = DueQueue { due_by, living, ..DueQueue::default() };
-        due_queue.invalidate_if_due(UnixTime(21));
-        assert_eq!(due_queue.living.len(), 2);
-        due_queue.invalidate_if_due(UnixTime(20));
-        assert_eq!((due_queue.due_by, due_queue.living.len()), (None, 0));
+        let mut claim_queue = ClaimQueue { due_by, living, ..ClaimQueue::default() };
+        claim_queue.invalidate_if_due(UnixTime(21));
+        assert_eq!(claim_queue.living.len(), 2);
+        claim_queue.invalidate_if_due(UnixTime(20));
+        assert_eq!((claim_queue.due_by, claim_queue.living.len()), (None, 0));
     }
 }

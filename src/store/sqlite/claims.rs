@@ -59,13 +59,13 @@ pub(super) fn claim_due(
 
 /// The rows to claim, in the order of the request.
 fn due(db: &Connection, context: &QueryContext, ask: &ClaimRequest) -> Result<Vec<DecodedRow>, StoreError> {
-    let mut due_queues = context.due_queues();
-    let Some(due_queue) = due_queues.queue_for(ask.order) else { return healthiest(db, context, ask) };
+    let mut claim_queues = context.claim_queues();
+    let Some(claim_queue) = claim_queues.queue_for(ask.order) else { return healthiest(db, context, ask) };
     let mut query = db.prepare_cached(&DUE_ROW)?;
     let mut found = Vec::new();
-    due_queue.begin(db, &context.integration, ask)?;
+    claim_queue.begin(db, &context.integration, ask)?;
     while found.len() < ask.limit {
-        let Some(serial) = due_queue.next(db, &context.integration, ask)? else { break };
+        let Some(serial) = claim_queue.next(db, &context.integration, ask)? else { break };
         let mut rows = query.query(params![serial, context.integration, ask.due_by.0])?;
         if let Some(row) = rows.next()? {
             let read = rows::read(row, context)?;
@@ -110,7 +110,7 @@ fn healthiest_sql() -> String {
 }
 
 fn claim(db: &Connection, context: &QueryContext, fence: Fence, lease: &Lease) -> Result<(), StoreError> {
-    context.due_queues().invalidate_if_due(lease.end);
+    context.claim_queues().invalidate_if_due(lease.end);
     let sql = "UPDATE grants SET attempt = attempt + 1, claim_owner = ?2, due_at = ?3, wake_at = ?3 WHERE serial = ?1";
     db.prepare_cached(sql)?.execute(params![fence.serial, lease.owner, lease.end.0])?;
     Ok(())

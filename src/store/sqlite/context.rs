@@ -10,14 +10,14 @@ use crate::domain::person::PersonId;
 use crate::store::StoreError;
 use crate::store::outbox::OutboxContext;
 use crate::store::seal::Sealer;
-use crate::store::sqlite::claim_queue::DueQueues;
+use crate::store::sqlite::claim_queue::ClaimQueues;
 
 /// What every query needs besides the connection.
 pub(super) struct QueryContext {
     pub(super) integration: String,
     pub(super) sealer: Arc<Sealer>,
     /// Used by the writer only. The lock exists only because readers share the context.
-    pub(super) due_queues: Mutex<DueQueues>,
+    pub(super) claim_queues: Mutex<ClaimQueues>,
     /// The numbers of rows that do not open and have been logged.
     pub(super) unreadable: Mutex<BTreeSet<i64>>,
     pub(super) outbox: OutboxContext,
@@ -27,8 +27,8 @@ pub(super) struct QueryContext {
 pub(super) const REMEMBERED: usize = 1024;
 
 impl QueryContext {
-    pub(super) fn due_queues(&self) -> MutexGuard<'_, DueQueues> {
-        self.due_queues.lock()
+    pub(super) fn claim_queues(&self) -> MutexGuard<'_, ClaimQueues> {
+        self.claim_queues.lock()
     }
 
     pub(super) fn unreadable(&self) -> MutexGuard<'_, BTreeSet<i64>> {

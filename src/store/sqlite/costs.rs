@@ -93,12 +93,12 @@ fn numbered(number: u32) -> Grant {
 /// The writer of an open store with all grants in it, and the steps that its statements take from now on.
 fn stored(dir: &std::path::Path) -> (Connection, QueryContext, StatementCost) {
     let opened = open::open(&dir.join("db"), &dir.join("key"), NOW).unwrap();
-    let (due_queues, unreadable) = Default::default();
+    let (claim_queues, unreadable) = Default::default();
     let sealer = opened.sealer.clone();
     let context = QueryContext {
         integration: "id".to_owned(),
         sealer,
-        due_queues,
+        claim_queues,
         unreadable,
         outbox: OutboxContext::default(),
     };

@@ -13,7 +13,8 @@ use crate::store::StoreError;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::queries;
 
-/// A stored grant that does not open covers no other.
+/// Stores an imported grant unless the stored one covers it. A stored grant that cannot be decrypted covers
+/// none.
 pub(super) fn save_import(
     db: &Connection,
     context: &QueryContext,
@@ -21,9 +22,9 @@ pub(super) fn save_import(
     token: &ImportedToken,
 ) -> Result<Saved, StoreError> {
     let kept = queries::one(db, context, &grant.person.id)?.and_then(|read| read.grant.ok());
-    let stays = !token.replaces_covering && kept.is_some_and(|kept| kept.covers(grant, grant.last.at));
+    let stays = !token.replaces_even_if_covered && kept.is_some_and(|kept| kept.covers(grant, grant.last.at));
     let saved = if stays { Saved::Kept } else { queries::save_consent(db, context, grant)? };
-    if token.is_marked(saved) {
+    if token.must_be_marked(saved) {
         let sql = "INSERT OR REPLACE INTO imports (token_hash, serial) \
              SELECT ?1, serial FROM grants WHERE integration = ?2 AND person_id = ?3";
         let marked = params![token.sha256, context.integration, grant.person.id.as_str()];

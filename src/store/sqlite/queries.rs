@@ -74,7 +74,7 @@ pub(super) fn save_consent(
     grant: &Grant,
 ) -> Result<Saved, StoreError> {
     bump_last_write(db, context, grant.last.at)?;
-    context.due_queues().invalidate_if_due(grant.next.due_at);
+    context.claim_queues().invalidate_if_due(grant.next.due_at);
     if let Some(known) = search_index::find_person(db, context, &grant.person.id)? {
         if rows::write(db, &REPLACE, context, grant, named_params! { ":serial": known.serial })? == 0 {
             return Ok(Saved::Older);
@@ -105,7 +105,7 @@ pub(super) fn postpone_unreadable(
     fence: Fence,
     now: UnixTime,
 ) -> Result<Option<Notice>, StoreError> {
-    context.due_queues().invalidate_if_due(now + UNREADABLE_STEP);
+    context.claim_queues().invalidate_if_due(now + UNREADABLE_STEP);
     let sql = "UPDATE OR FAIL grants SET claim_owner = NULL, due_at = ?2, wake_at = ?2 WHERE serial = ?1";
     db.prepare_cached(sql)?.execute(params![fence.serial, (now + UNREADABLE_STEP).0])?;
     let sql = "UPDATE OR FAIL grants SET standing = 'consent_needed' WHERE serial = ?1 AND standing <> 'consent_needed'";
@@ -130,7 +130,7 @@ pub(super) fn commit(
     if rows::write(db, &COMMIT, context, grant, fenced)? == 0 {
         return Ok(Committed::Superseded);
     }
-    context.due_queues().invalidate_if_due(grant.next.due_at);
+    context.claim_queues().invalidate_if_due(grant.next.due_at);
     bump_last_write(db, context, grant.last.at)?;
     Ok(Committed::Kept)
 }
@@ -158,7 +158,7 @@ pub(super) fn release(
     if changed == 0 {
         return Ok(Committed::Superseded);
     }
-    context.due_queues().invalidate_if_due(next.due_at);
+    context.claim_queues().invalidate_if_due(next.due_at);
     Ok(Committed::Kept)
 }
 
@@ -256,7 +256,7 @@ pub(super) fn update_batch(
             changed &= grant != before;
         }
         if changed {
-            context.due_queues().invalidate_if_due(grant.next.due_at);
+            context.claim_queues().invalidate_if_due(grant.next.due_at);
             rows::write(db, &UPDATE_BATCH, context, &grant, named_params! { ":serial": read.fence.serial })?;
         }
     }

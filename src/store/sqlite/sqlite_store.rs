@@ -46,7 +46,7 @@ use crate::store::outbox::OutboxContext;
 use crate::store::seal::Sealer;
 use crate::store::sqlite::api_keys;
 use crate::store::sqlite::backlog;
-use crate::store::sqlite::claim_queue::DueQueues;
+use crate::store::sqlite::claim_queue::ClaimQueues;
 use crate::store::sqlite::claims;
 use crate::store::sqlite::context::QueryContext;
 use crate::store::sqlite::file_identity::FileIdentity;
@@ -91,11 +91,11 @@ impl SqliteStore {
     ) -> Result<(Self, Arc<Sealer>), StoreError> {
         let opened = open::open(path, key_file, now).map_err(|why| why.with_path(path))?;
         let condition = Arc::new(StoreHealth::new(opened.place.path().to_owned()));
-        let (integration, due_queues) = (integration.to_owned(), Mutex::default());
+        let (integration, claim_queues) = (integration.to_owned(), Mutex::default());
         let context = QueryContext {
             integration,
             sealer: opened.sealer.clone(),
-            due_queues,
+            claim_queues,
             unreadable: Mutex::default(),
             outbox: OutboxContext::default(),
         };
@@ -114,7 +114,7 @@ impl SqliteStore {
         let with_events = move |db: &Connection| {
             if std::mem::replace(&mut again, true) {
                 // Rows that the failed batch had taken from it are still due.
-                *context.due_queues() = DueQueues::default();
+                *context.claim_queues() = ClaimQueues::default();
             }
             context.outbox.discard_events();
             work(db, &context).map(|value| (value, context.outbox.take_events()))
