@@ -390,11 +390,11 @@ async fn a_heartbeat_comes_every_fifteen_seconds_and_advances_the_id() {
 #[tokio::test]
 async fn heartbeats_come_while_all_events_are_hidden_from_the_key() {
     let mut stream = RestrictedStream::new().await;
-    let (view, other) = (stream.server.services.cache.clone(), stream.other.clone());
+    let (cache, other) = (stream.server.services.cache.clone(), stream.other.clone());
     let changes = async {
         loop {
             tokio::time::sleep(Duration::from_secs(10)).await;
-            view.invalidate(&other);
+            cache.invalidate(&other);
         }
     };
     let signs = async {

@@ -333,14 +333,14 @@ async fn sessions_are_limited_and_the_least_recently_used_ends_first() {
     let key = server.create_key("admin", None).await;
     let (mut stale, mut used) = (server.browser(), server.browser());
     assert_eq!((stale.sign_in(&key).await.status, used.sign_in(&key).await.status), (303, 303));
-    let mut crowd = server.browser();
+    let mut many_sessions = server.browser();
     for _ in 0..255 {
         server.clock.advance(Duration::from_millis(1));
         assert!(used.is_signed_in().await);
-        (crowd.cookie, crowd.part) = (None, None);
-        assert_eq!(crowd.sign_in(&key).await.status, 303);
+        (many_sessions.cookie, many_sessions.part) = (None, None);
+        assert_eq!(many_sessions.sign_in(&key).await.status, 303);
     }
-    assert!(used.is_signed_in().await && crowd.is_signed_in().await);
+    assert!(used.is_signed_in().await && many_sessions.is_signed_in().await);
     assert!(!stale.is_signed_in().await);
 }
 

@@ -230,10 +230,10 @@ async fn persons_are_counted_only_after_a_401_or_429() {
     services.model().fault(Fault { times: Some(3), ..fault(Some(0), down()) });
     sleep(2 * DAY).await;
     assert!(services.model().counters().refreshes.renewed > 100);
-    assert_eq!(store.asked(&[StoreOp::Census]), 0);
+    assert_eq!(store.asked(&[StoreOp::Totals]), 0);
     services.model().fault(Fault { times: Some(1), ..fault(Some(0), wait("60")) });
     sleep(2 * DAY).await;
-    assert_eq!((store.asked(&[StoreOp::Census]), services.cause()), (1, None));
+    assert_eq!((store.asked(&[StoreOp::Totals]), services.cause()), (1, None));
 }
 
 #[tokio::test(start_paused = true)]
@@ -243,7 +243,7 @@ async fn a_count_of_persons_that_hangs_delays_a_result_by_seconds() {
     services.consent_all(1).await;
     sleep(2 * DAY).await;
     store.script(|op, _| match op {
-        StoreOp::Census => StoreFault::DelayReply(HOUR),
+        StoreOp::Totals => StoreFault::DelayReply(HOUR),
         _ => StoreFault::None,
     });
     services.model().fault(Fault { times: Some(1), ..fault(None, wait("60")) });

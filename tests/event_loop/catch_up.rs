@@ -103,7 +103,7 @@ async fn a_429_halves_the_pace_and_the_configured_rate_stays() {
 
 /// The first persons have dead tokens. The tokens of the others live, and become old half a minute after the loop has started.
 /// Returns when it started, which is now.
-async fn old_tokens_amid_dead_ones(dead: usize, old: usize) -> (TestServices, Duration) {
+async fn start_with_dead_and_old_tokens(dead: usize, old: usize) -> (TestServices, Duration) {
     let mut services = after_an_outage(dead, FIVE_A_SECOND).await;
     services.model().settings_mut().people = webex_sim::Person::some(dead + old);
     for person in dead..dead + old {
@@ -117,7 +117,7 @@ async fn old_tokens_amid_dead_ones(dead: usize, old: usize) -> (TestServices, Du
 
 #[tokio::test(start_paused = true)]
 async fn old_tokens_that_wait_for_the_configured_rate_hold_up_no_dead_ones() {
-    let (services, began) = old_tokens_amid_dead_ones(3500, 90).await;
+    let (services, began) = start_with_dead_and_old_tokens(3500, 90).await;
     sleep(75 * SECOND).await;
     let (dead, old) = (per_second(&services, 0..3500, began), per_second(&services, 3500..3590, began));
     assert_eq!(old.iter().sum::<usize>(), 90, "{old:?}");
@@ -146,7 +146,7 @@ async fn old_tokens_whose_calls_hang_hold_up_no_dead_ones() {
 
 #[tokio::test(start_paused = true)]
 async fn refreshes_of_old_tokens_that_operators_request_hold_up_no_reader_of_a_dead_one() {
-    let (services, began) = old_tokens_amid_dead_ones(3000, 60).await;
+    let (services, began) = start_with_dead_and_old_tokens(3000, 60).await;
     // Before they are due, so that the loop does not refresh them.
     sleep(25 * SECOND).await;
     let refresher = services.refresher.clone().unwrap();
@@ -166,7 +166,7 @@ async fn refreshes_of_old_tokens_that_operators_request_hold_up_no_reader_of_a_d
 
 #[tokio::test(start_paused = true)]
 async fn a_place_among_old_tokens_is_estimated_by_the_configured_rate() {
-    let (services, began) = old_tokens_amid_dead_ones(3000, 1000).await;
+    let (services, began) = start_with_dead_and_old_tokens(3000, 1000).await;
     sleep(38 * SECOND).await;
     let refresher = services.refresher.clone().unwrap();
     let place = async |person| {

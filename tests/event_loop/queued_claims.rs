@@ -130,10 +130,10 @@ async fn readers_see_that_a_queued_claim_was_released() {
     store.script(
         |op, _| if op == StoreOp::GiveBack { StoreFault::DelayCall(5 * SECOND) } else { StoreFault::None },
     );
-    let (view, id) = (services.context.cache.clone(), services.id(1));
+    let (cache, id) = (services.context.cache.clone(), services.id(1));
     let reading = async {
         loop {
-            view.get(&id).await.unwrap();
+            cache.get(&id).await.unwrap();
             sleep(SECOND).await;
         }
     };
@@ -142,7 +142,7 @@ async fn readers_see_that_a_queued_claim_was_released() {
         () = services.stop() => {}
     }
     assert_eq!(
-        *view.get(&id).await.unwrap().unwrap(),
+        *cache.get(&id).await.unwrap().unwrap(),
         before,
         "readers must not see the state before the release"
     );

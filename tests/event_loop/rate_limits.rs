@@ -24,7 +24,7 @@ use crate::support::virtual_time::RATE_LIMITS;
 use crate::support::virtual_time::START;
 use crate::support::virtual_time::TestServices;
 
-fn crowd(persons: usize) -> TestServices {
+fn services_for_persons(persons: usize) -> TestServices {
     TestServices::with_policy(
         Settings { people: Person::some(persons), ..Settings::default() },
         POLICY,
@@ -60,7 +60,7 @@ fn most_in_a_second(starts: &[Duration]) -> usize {
 
 /// `persons` consent within a minute. For `days` days they are refreshed daily, never faster than the rate limit.
 async fn mass_consent(persons: usize, days: u32) {
-    let mut services = crowd(persons);
+    let mut services = services_for_persons(persons);
     services.start(false).await;
     for person in 0..persons {
         services.consent(person).await;
@@ -107,7 +107,7 @@ async fn hundreds_of_consents_in_one_minute_never_exceed_the_rate_limit() {
 
 #[tokio::test(start_paused = true)]
 async fn readers_of_hundreds_of_dead_tokens_never_exceed_the_rate_limit() {
-    let mut services = crowd(300);
+    let mut services = services_for_persons(300);
     services.consent_all(300).await;
     sleep(20 * DAY).await;
     services.start(false).await;
@@ -142,7 +142,7 @@ async fn three_thousand_consents_in_one_minute_stay_spread_out_for_sixty_days() 
 
 #[tokio::test(start_paused = true)]
 async fn after_long_downtime_live_tokens_go_by_least_life_left_and_dead_tokens_last() {
-    let mut services = crowd(400);
+    let mut services = services_for_persons(400);
     // The later a consent, the sooner its token expires; a hundred are dead after twenty days.
     for person in 0..400 {
         let life = if person < 100 { 10 * DAY } else { 40 * DAY };

@@ -32,40 +32,40 @@ fn reached_at(name: &str, email: &str) -> Grant {
     grant
 }
 
-async fn kept(store: &dyn Store, view: &GrantCache, grant: Grant) {
+async fn kept(store: &dyn Store, cache: &GrantCache, grant: Grant) {
     let id = grant.person.id.clone();
     keep(store, [grant]).await;
-    view.invalidate(&id);
+    cache.invalidate(&id);
 }
 
 #[tokio::test]
 async fn a_cached_address_is_dropped_by_an_invalidation() {
     let store = Arc::new(MemoryStore::new());
-    let view = GrantCache::new(store.clone());
+    let cache = GrantCache::new(store.clone());
     let kate = PersonQuery::parse("kate@example.com").unwrap();
-    let meant = async || view.resolve(&kate).await.unwrap();
+    let meant = async || cache.resolve(&kate).await.unwrap();
     let [ada, eve] = ["ada", "eve"].map(person);
-    kept(&*store, &view, reached_at("ada", "kate@example.com")).await;
+    kept(&*store, &cache, reached_at("ada", "kate@example.com")).await;
     assert_eq!(meant().await, ResolvedPerson::One(ada.clone()));
-    kept(&*store, &view, reached_at("eve", "kate@example.com")).await;
+    kept(&*store, &cache, reached_at("eve", "kate@example.com")).await;
     assert_eq!(
         meant().await,
         ResolvedPerson::Ambiguous(vec![ada.clone(), eve.clone()]),
         "another person has it as well"
     );
     store.forget(ada.clone()).await.unwrap();
-    view.invalidate(&ada);
+    cache.invalidate(&ada);
     assert_eq!(meant().await, ResolvedPerson::One(eve.clone()));
     store.update_person(reached_at("eve", "eve@example.com").person, at(5000), at(6000)).await.unwrap();
-    view.invalidate(&eve);
+    cache.invalidate(&eve);
     assert_eq!(meant().await, ResolvedPerson::Unknown);
 }
 
 #[tokio::test]
 async fn a_grant_read_before_an_invalidation_is_never_shown_after_it() {
     let store = Arc::new(MemoryStore::new());
-    let view = GrantCache::new(store.clone());
-    let shown = async |name: &str| view.get(&person(name)).await.unwrap().unwrap();
+    let cache = GrantCache::new(store.clone());
+    let shown = async |name: &str| cache.get(&person(name)).await.unwrap().unwrap();
     let others: Vec<String> = (0..MANY).map(|n| format!("p{n}")).collect();
     keep(&*store, [grant("ada")]).await;
     keep(&*store, others.iter().map(|name| grant(name))).await;
@@ -76,29 +76,29 @@ async fn a_grant_read_before_an_invalidation_is_never_shown_after_it() {
             shown(name).await;
         }
         let after = renewed(&before, i64::try_from(read_since).unwrap() + 1);
-        kept(&*store, &view, after.clone()).await;
+        kept(&*store, &cache, after.clone()).await;
         assert_eq!(*shown("ada").await, after, "{read_since} persons were read since");
     }
 }
 
 /// How a change invalidates the cache: one person's entry, or all.
 const PUBLICATIONS: [fn(&GrantCache); 2] =
-    [|view| view.invalidate(&person("ada")), |view: &GrantCache| view.invalidate_all()];
+    [|cache| cache.invalidate(&person("ada")), |cache: &GrantCache| cache.invalidate_all()];
 
 #[tokio::test]
 async fn cached_grants_are_dropped_by_both_kinds_of_invalidation() {
     for publish in PUBLICATIONS {
         let store = Arc::new(MemoryStore::new());
-        let view = GrantCache::new(store.clone());
+        let cache = GrantCache::new(store.clone());
         let before = reached_at("ada", "kate@example.com");
         keep(&*store, [before.clone()]).await;
-        assert_shows(&view, &before).await;
+        assert_shows(&cache, &before).await;
         let after = renewed(&reached_at("ada", "ada@example.com"), 1);
         keep(&*store, [after.clone()]).await;
-        publish(&view);
-        assert_shows(&view, &after).await;
+        publish(&cache);
+        assert_shows(&cache, &after).await;
         let kate = PersonQuery::parse("kate@example.com").unwrap();
-        assert_eq!(view.resolve(&kate).await, Ok(ResolvedPerson::Unknown));
+        assert_eq!(cache.resolve(&kate).await, Ok(ResolvedPerson::Unknown));
     }
 }
 
@@ -106,7 +106,7 @@ async fn cached_grants_are_dropped_by_both_kinds_of_invalidation() {
 async fn a_store_read_in_flight_at_an_invalidation_is_not_cached() {
     for publish in PUBLICATIONS {
         let store = FaultyStore::new();
-        let view = GrantCache::new(store.clone());
+        let cache = GrantCache::new(store.clone());
         let (ada, kate) = (person("ada"), PersonQuery::parse("kate@example.com").unwrap());
         keep(&*store, [reached_at("ada", "kate@example.com")]).await;
         store.script(|op, _| match op {
@@ -117,21 +117,21 @@ async fn a_store_read_in_flight_at_an_invalidation_is_not_cached() {
         let change = async {
             sleep(Duration::from_secs(1)).await;
             keep(&*store, [after.clone()]).await;
-            publish(&view);
+            publish(&cache);
         };
-        let (found, meant, ()) = tokio::join!(view.get(&ada), view.resolve(&kate), change);
+        let (found, meant, ()) = tokio::join!(cache.get(&ada), cache.resolve(&kate), change);
         assert_ne!(*found.unwrap().unwrap(), after, "it was read before the change");
         assert_eq!(meant, Ok(ResolvedPerson::One(ada)), "it was read before the change");
         store.recover();
-        assert_shows(&view, &after).await;
-        assert_eq!(view.resolve(&kate).await, Ok(ResolvedPerson::Unknown));
+        assert_shows(&cache, &after).await;
+        assert_eq!(cache.resolve(&kate).await, Ok(ResolvedPerson::Unknown));
     }
 }
 
 /// Asserts that this grant is shown, by the person's id and by the address.
-async fn assert_shows(view: &GrantCache, grant: &Grant) {
+async fn assert_shows(cache: &GrantCache, grant: &Grant) {
     let Person { id, email, .. } = &grant.person;
-    assert_eq!(view.get(id).await.unwrap().as_deref(), Some(grant));
+    assert_eq!(cache.get(id).await.unwrap().as_deref(), Some(grant));
     let email = PersonQuery::Email(email.clone().unwrap());
-    assert_eq!(view.resolve(&email).await, Ok(ResolvedPerson::One(id.clone())));
+    assert_eq!(cache.resolve(&email).await, Ok(ResolvedPerson::One(id.clone())));
 }

@@ -160,16 +160,14 @@ both_stores!(an_imported_token_is_known_until_another_grant_replaces_its_grant, 
     assert_eq!(known(second).await, None);
 });
 
-both_stores!(a_grant_that_is_replaced_by_one_of_the_same_second_takes_its_mark_along, async |store: Arc<
-    dyn Store,
->| {
+both_stores!(a_consent_of_the_same_second_removes_the_import_mark, async |store: Arc<dyn Store>| {
     store.save_import(grant("ada"), token(1)).await.unwrap();
     assert_eq!(store.save_consent(grant("ada")).await, Ok(Saved::Replaced));
     assert_eq!(store.find_import([1; 32]).await, Ok(None));
 });
 
 fn token(number: u8) -> ImportedToken {
-    ImportedToken { sha256: [number; 32], is_rotated: false, replaces_covering: false }
+    ImportedToken { sha256: [number; 32], is_rotated: false, replaces_even_if_covered: false }
 }
 
 both_stores!(the_list_is_in_insertion_order_and_continues_at_its_cursor, async |store: Arc<dyn Store>| {

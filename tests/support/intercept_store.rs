@@ -52,7 +52,7 @@ pub(crate) enum StoreOp {
     NextWake,
     Waiting,
     Revise,
-    Census,
+    Totals,
     Counts,
     Backlog,
     Latest,
@@ -171,7 +171,7 @@ impl<B: Intercept> GrantQueries for InterceptedStore<B> {
     }
 
     fn totals(&self) -> StoreFuture<'_, GrantTotals> {
-        self.intercept.intercept(StoreOp::Census, None, move || self.store.totals())
+        self.intercept.intercept(StoreOp::Totals, None, move || self.store.totals())
     }
 
     fn counts(&self, now: UnixTime) -> StoreFuture<'_, StateCounts> {
