@@ -137,10 +137,10 @@ fn reads(bench: &mut Criterion) {
         .block_on(sample_grants::keep(&store, (0..1_000).map(|number| sample_grants::stored(number, NOW))));
     let cache = GrantCache::new(store);
     let person = sample_grants::stored(500, NOW).person.id;
-    bench.bench_function("live cache: a token at hand", |b| {
+    bench.bench_function("grant cache: a token at hand", |b| {
         b.to_async(&runtime).iter(|| async { cache.get(&person).await.unwrap().unwrap() });
     });
-    bench.bench_function("live cache: a token from the store", |b| {
+    bench.bench_function("grant cache: a token from the store", |b| {
         b.to_async(&runtime).iter(|| async {
             cache.invalidate(&person);
             cache.get(&person).await.unwrap().unwrap()

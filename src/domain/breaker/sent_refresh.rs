@@ -39,6 +39,7 @@ pub struct SentRefresh {
     pub token_dead: bool,
     /// The time after which another refusal confirms the first one.
     pub confirm_after: Duration,
-    /// Whether there is no other living grant, if that is known.
+    /// True if there is known to be no other living grant. False for an ordinary refresh, where the count is
+    /// read after its response if needed.
     pub only_person: bool,
 }
