@@ -6,6 +6,7 @@ Needs Python 3.8 or later and nothing else, and an API key with the rights read 
 
 import json
 import os
+import ssl
 import sys
 import time
 from urllib.error import HTTPError, URLError
@@ -20,7 +21,7 @@ with open(os.environ["REPORT_KEY_FILE"]) as file:
 
 
 def call(url, bearer, body=None):
-    """The JSON that `url` answers. Waits while the answer is 429 or 503, or there is none."""
+    """The JSON that `url` answers. Waits while the answer is 429 or 503, or there is none; says so."""
     headers = {"Authorization": "Bearer " + bearer, "Content-Type": "application/json"}
     while True:
         try:
@@ -29,10 +30,15 @@ def call(url, bearer, body=None):
         except HTTPError as error:
             if error.code not in (429, 503):
                 raise
-            wait = error.headers.get("Retry-After", "")
-        except (URLError, TimeoutError, ConnectionError):
-            wait = ""
-        time.sleep(min(int(wait) if wait.isdigit() else 5, 600))
+            why, wait = error, error.headers.get("Retry-After", "")
+        except (URLError, TimeoutError, ConnectionError) as error:
+            if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+                # Waiting does not help. SSL_CERT_FILE in the environment names a file with certificates to trust.
+                sys.exit(f"{url}: {error}; if the certificate is right, name it with SSL_CERT_FILE")
+            why, wait = error, ""
+        seconds = min(int(wait) if wait.isdigit() else 5, 600)
+        print(f"{url}: {why}; the next try is in {seconds} s", file=sys.stderr, flush=True)
+        time.sleep(seconds)
 
 
 def webex(path):

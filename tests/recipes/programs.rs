@@ -123,6 +123,26 @@ fn end(mut command: Command) -> CommandOutput {
     command.output().unwrap().into()
 }
 
+/// A run must fail and say why while Webex names no person.
+fn fails_if_webex_does(fixture: &RecipeFixture, run: impl Fn() -> CommandOutput) {
+    let faults = [
+        (FaultKind::Client401, "401"),
+        (FaultKind::OkHtml, "names no person"),
+        (FaultKind::OkEmpty, "names no person"),
+        (FaultKind::OkNoToken, "names no person"),
+    ];
+    for (fault, told) in faults {
+        let what = format!("{fault:?}");
+        inject_fault(&fixture.sim, Endpoint::PeopleMe, 1, fault);
+        let output = run();
+        assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{what}: {output:?}");
+        assert!(output.stderr.contains(told), "{what}: {output:?}");
+    }
+    // curl prints the answer of the first try as well.
+    inject_fault(&fixture.sim, Endpoint::PeopleMe, 1, FaultKind::Unavailable { status: 503, html: false });
+    assert_eq!(run().expect_success(), format!("{ADA}\n"));
+}
+
 fn asks_to_wait() -> FaultKind {
     FaultKind::TooMany429 { retry_after: Some("1".to_owned()) }
 }
@@ -144,6 +164,7 @@ async fn the_shell_script_over_the_control_socket_names_the_person() {
     let output = run("bob@example.com");
     assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
     assert!(output.stderr.contains("`webex-tokend people` lists"), "it says what to do: {output:?}");
+    fails_if_webex_does(&fixture, || run("ada@example.com"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -161,11 +182,17 @@ async fn the_cron_job_over_https_names_the_person_and_prints_no_token() {
     };
     let output = run();
     assert_eq!((output.stdout.as_str(), output.stderr.as_str()), ("Ada Lovelace\n", ""), "{output:?}");
+    fails_if_webex_does(&fixture, run);
 
     fs::write(&header, "Authorization: Bearer nonsense\n").unwrap();
     let output = run();
     assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
     assert!(output.stderr.contains("401") && output.stderr.contains("key"), "{output:?}");
+
+    fs::remove_file(&header).unwrap();
+    let output = run();
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+    assert!(output.stderr.contains("report.header cannot be read"), "{output:?}");
 }
 
 /// A running program, and the lines of its output.
@@ -240,11 +267,13 @@ async fn the_long_running_program_survives_restarts_outages_and_a_refused_key() 
     assert_eq!(fixture.refreshes(), before + 1, "a 401 causes one refresh");
 
     inject_fault(&fixture.sim, Endpoint::PeopleMe, 2, asks_to_wait());
+    program.says("429: ");
     program.goes_on();
 
     // The daemon is restarted after a while.
     let output = fixture.daemon.terminate().await;
     assert_eq!(output.code, Some(0));
+    program.says("the next try is in 5 s");
     fixture.daemon.restart(&[]).await;
     program.goes_on();
 
@@ -274,4 +303,21 @@ async fn the_rust_program_over_the_control_socket_names_the_person() {
     let output = run("bob@example.com");
     assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
     assert!(output.stderr.contains("`webex-tokend people` lists"), "{output:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_long_running_program_ends_if_it_does_not_trust_the_certificate() {
+    if !has(&["python3"]) {
+        return;
+    }
+    let fixture = RecipeFixture::new().await;
+    let key = fixture.path("report.key");
+    fs::write(&key, fixture.key("read,refresh")).unwrap();
+    let mut command = fixture.command("python3");
+    command.arg(example("python/weeks.py")).env("REPORT_KEY_FILE", &key).env_remove("SSL_CERT_FILE");
+    command.env("REPORT_PERSON_URL", format!("{}/api/v1/people/ada@example.com", fixture.origin()));
+    let output = end(command);
+    assert_eq!((output.code, output.stdout.as_str()), (1, ""), "{output:?}");
+    let one_line = output.stderr.lines().count() == 1;
+    assert!(one_line && output.stderr.contains("name it with SSL_CERT_FILE"), "{output:?}");
 }
