@@ -194,7 +194,7 @@ impl RefreshService {
         let window = before.answered_at + self.context.policy.noop_window;
         if !force && before.status == GrantStatus::Active && now < window {
             let detail = format!(
-                "Webex renews no token before {window} (the no-op window); use force to send the refresh anyway"
+                "Webex renews no token before {window} (the no-op window); force (--force) sends the refresh anyway"
             );
             return Ok(RefreshReport { outcome: RefreshOutcome::Skipped, detail, grant: before });
         }
@@ -207,7 +207,7 @@ impl RefreshService {
         }
         if !force && self.is_backing_off(&before, now) {
             let detail = format!(
-                "the last refresh failed a moment ago ({}); use force to send it anyway",
+                "the last refresh failed a moment ago ({}); force (--force) sends it anyway",
                 before.last.detail
             );
             return Ok(RefreshReport { outcome: RefreshOutcome::Skipped, detail, grant: before });

@@ -102,9 +102,25 @@ async fn during_an_outage_a_thousand_readers_get_the_live_token_with_a_warning()
     for answer in read_a_thousand_times(&server).await {
         let token = answer.json();
         assert_eq!(answer.status, 200);
-        assert!(token["expires_in"].as_u64().unwrap() <= 30 && token["note"].is_string(), "{token}");
+        assert!(token["expires_in"].as_u64().unwrap() <= 30, "{token}");
+        let note = token["note"].as_str().unwrap();
+        assert!(note.contains("the last refresh failed; `webex-tokend why ada@example.com`"), "{token}");
     }
     assert_eq!(server.refreshes(), 1);
+}
+
+#[tokio::test]
+async fn the_note_with_a_token_that_webex_no_longer_renews_says_so() {
+    let server = server().await;
+    let no_longer_renewed = |grant: &mut Grant| {
+        dying(grant);
+        grant.status = GrantStatus::ConsentNeeded;
+    };
+    server.store_grant(0, DAY * 13, no_longer_renewed).await;
+    let token = server.get(ADA).await.json();
+    let note = token["note"].as_str().unwrap();
+    assert!(note.contains("must consent again; `webex-tokend why ada@example.com`"), "{token}");
+    assert_eq!(server.refreshes(), 0);
 }
 
 #[tokio::test]

@@ -108,7 +108,8 @@ async fn grants_are_imported_from_every_sample_and_used_without_a_daemon() {
     assert!(alone.run("key create one --can read").await.expect_success().starts_with("wtk_"));
     assert!(alone.run("key list").await.expect_success().contains("one"));
     alone.run(&format!("forget {ADA} --yes")).await.expect_success();
-    alone.run(&format!("token {ADA}")).await.expect_failure(3, "No person with this id or address");
+    let unknown = format!("No person with this id or address has consented: {ADA}. ");
+    alone.run(&format!("token {ADA}")).await.expect_failure(3, &unknown);
 }
 
 #[tokio::test]

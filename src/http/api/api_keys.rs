@@ -102,7 +102,7 @@ impl Api {
                 .map_err(|why| ApiError::BadRequest(format!("persons: {}: {why}.", printable(text))))?;
             match self.0.cache.resolve(&who).await? {
                 ResolvedPerson::One(id) => ids.push(id),
-                ResolvedPerson::Unknown => return Err(ApiError::UnknownPerson),
+                ResolvedPerson::Unknown => return Err(ApiError::UnknownPerson(printable(text))),
                 ResolvedPerson::Ambiguous(persons) => return Err(ApiError::AmbiguousPerson(persons)),
             }
         }

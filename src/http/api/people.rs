@@ -10,6 +10,7 @@ use strum::VariantNames;
 use crate::api_types;
 use crate::domain::grant::Grant;
 use crate::domain::grant::GrantState;
+use crate::domain::grant::GrantStatus;
 use crate::domain::list::ListPosition;
 use crate::domain::list::ListRequest;
 use crate::domain::list::ListSelection;
@@ -75,10 +76,11 @@ pub(super) async fn forget(api: &Api, ask: &ApiRequest) -> PeopleResult {
     ask.query([])?;
     ask.no_body()?;
     let (person, refresher) = (ask.only_person(api).await?, api.0.refresher.clone());
+    let named = person.to_string();
     if api.finish("forget", async move { refresher.forget(&person).await }).await?? {
         Ok(response::no_content())
     } else {
-        Err(ApiError::UnknownPerson)
+        Err(ApiError::UnknownPerson(named))
     }
 }
 
@@ -89,15 +91,13 @@ pub(super) async fn token(api: &Api, ask: &ApiRequest) -> PeopleResult {
     let mut charge = api.charge(&ask.caller, &person);
     let given =
         api.0.refresher.token_if(&person, Duration::from_secs(min_ttl.into()), || charge.allows()).await;
-    let given = given.map_err(|why| charge.refusal().unwrap_or_else(|| api.no_token(why)))?;
+    let given = given.map_err(|why| charge.refusal().unwrap_or_else(|| api.no_token(&person, why)))?;
     let (grant, now) = (&given.grant, api.0.clock.now());
     let note = || match charge.refusal() {
         Some(_) => format!(
             "This key has used up its refresh budget; the token lives less than the requested {min_ttl} s."
         ),
-        None => format!(
-            "This is the longest-lived token that Webex issues at present; {min_ttl} s were requested."
-        ),
+        None => short_life_note(grant, min_ttl),
     };
     // Every response has `no-store`.
     let token = api_types::Token {
@@ -113,6 +113,24 @@ pub(super) async fn token(api: &Api, ask: &ApiRequest) -> PeopleResult {
     Ok(response::json(StatusCode::OK, &token))
 }
 
+/// Why the token of this grant lives less than `min_ttl` seconds, for the caller.
+fn short_life_note(grant: &Grant, min_ttl: u32) -> String {
+    let name = grant.person.email.as_ref().map_or(grant.person.id.as_str(), Email::as_str);
+    if grant.status == GrantStatus::ConsentNeeded {
+        return format!(
+            "The token lives less than the requested {min_ttl} s, because Webex no longer renews it: the person must consent \
+             again; `webex-tokend why {name}` says more."
+        );
+    }
+    if grant.failures > 0 {
+        return format!(
+            "The token lives less than the requested {min_ttl} s, because the last refresh failed; `webex-tokend why {name}` \
+             says why."
+        );
+    }
+    format!("This is the longest-lived token that Webex issues at present; {min_ttl} s were requested.")
+}
+
 /// `POST /people/{person}/refresh`
 pub(super) async fn refresh(api: &Api, ask: &ApiRequest) -> PeopleResult {
     ask.query([])?;
@@ -125,7 +143,7 @@ pub(super) async fn refresh(api: &Api, ask: &ApiRequest) -> PeopleResult {
     if let Some(refusal) = charge.refusal() {
         return Err(refusal);
     }
-    let report = report.map_err(|why| api.no_token(why))?;
+    let report = report.map_err(|why| api.no_token(&person, why))?;
     let refreshed = api_types::Refreshed {
         outcome: report.outcome.as_str().to_owned(),
         detail: Some(report.detail).filter(|detail| !detail.is_empty()),
@@ -141,7 +159,7 @@ impl Api {
         person: &PersonId,
         min_ttl: Duration,
     ) -> Result<LiveToken, ApiError> {
-        self.0.refresher.token(person, min_ttl).await.map_err(|why| self.no_token(why))
+        self.0.refresher.token(person, min_ttl).await.map_err(|why| self.no_token(person, why))
     }
 
     fn charge<'a>(&'a self, caller: &'a Caller, person: &'a PersonId) -> RefreshCharge<'a> {
@@ -153,13 +171,13 @@ impl Api {
         self.1.lists.acquire(caller).await
     }
 
-    fn no_token(&self, why: TokenError) -> ApiError {
-        ApiError::from_token_error(why, |grant| self.consent_url(grant))
+    fn no_token(&self, person: &PersonId, why: TokenError) -> ApiError {
+        ApiError::from_token_error(why, person, |grant| self.consent_url(grant))
     }
 
     pub(super) async fn grant(&self, person: &PersonId) -> Result<Arc<Grant>, ApiError> {
         let found = self.0.cache.get_uncached(person).await?;
-        found.ok_or(ApiError::UnknownPerson)
+        found.ok_or_else(|| ApiError::UnknownPerson(person.to_string()))
     }
 
     /// One page of the list that the caller may see, by `limit` and `after`, and the cursor of the next page.

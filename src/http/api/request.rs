@@ -115,7 +115,9 @@ impl ApiRequest {
             ResolvedPerson::Ambiguous(persons) if persons.iter().any(may) => {
                 Err(ApiError::AmbiguousPerson(persons.into_iter().filter(may).collect()))
             }
-            ResolvedPerson::Unknown if among.is_none() => Err(ApiError::UnknownPerson),
+            ResolvedPerson::Unknown if among.is_none() => {
+                Err(ApiError::UnknownPerson(printable(&self.named)))
+            }
             _ => Err(ApiError::Forbidden("The key is limited to other persons.".to_owned())),
         }
     }

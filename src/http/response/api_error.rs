@@ -19,8 +19,9 @@ pub(in crate::http) enum ApiError {
     Unauthorized(&'static str),
     /// The key is valid, but does not allow this.
     Forbidden(String),
-    /// No grant of this person is stored.
-    UnknownPerson,
+    /// No grant of this person is stored. Holds the id or address of the request, shortened and without control
+    /// characters.
+    UnknownPerson(String),
     /// Several persons have this address.
     AmbiguousPerson(Vec<PersonId>),
     /// The path or what it names does not exist.
@@ -79,10 +80,11 @@ impl ApiError {
     /// Calls `consent_url` only if it is needed.
     pub(in crate::http) fn from_token_error(
         why: TokenError,
+        person: &PersonId,
         consent_url: impl FnOnce(&Grant) -> String,
     ) -> Self {
         match why {
-            TokenError::UnknownPerson => Self::UnknownPerson,
+            TokenError::UnknownPerson => Self::UnknownPerson(person.to_string()),
             TokenError::ConsentNeeded(grant) => Self::ConsentNeeded { consent_url: consent_url(&grant) },
             TokenError::Unavailable { why, retry_after } => Self::WebexUnavailable { why, retry_after },
             TokenError::Store(why) => Self::from(why),

@@ -59,10 +59,13 @@ fn describe(refusal: &ApiError) -> (StatusCode, &'static str, String) {
     match refusal {
         ApiError::Unauthorized(why) => (StatusCode::UNAUTHORIZED, "A valid API key is required", (*why).into()),
         ApiError::Forbidden(why) => (StatusCode::FORBIDDEN, "Not allowed with this key", why.clone()),
-        ApiError::UnknownPerson => (
+        ApiError::UnknownPerson(named) => (
             StatusCode::NOT_FOUND,
             "No such person",
-            "No person with this id or address has consented; `webex-tokend people` lists those who have.".into(),
+            format!(
+                "No person with this id or address has consented: {named}. `webex-tokend people` lists those who have, and \
+                 `webex-tokend login` gets a consent."
+            ),
         ),
         ApiError::AmbiguousPerson(persons) => {
             let ids: Vec<&str> = persons.iter().map(PersonId::as_str).collect();
@@ -129,7 +132,7 @@ fn problem_code(refusal: &ApiError) -> &'static str {
     match refusal {
         ApiError::Unauthorized(_) => "unauthorized",
         ApiError::Forbidden(_) => "forbidden",
-        ApiError::UnknownPerson => "unknown_person",
+        ApiError::UnknownPerson(_) => "unknown_person",
         ApiError::AmbiguousPerson(_) => "ambiguous_person",
         ApiError::NotFound(_) => "not_found",
         ApiError::MethodNotAllowed(_) => "method_not_allowed",
