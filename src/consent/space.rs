@@ -105,7 +105,7 @@ impl ConsentService {
         };
         match place {
             Some(place) => self.add(members, person, place).await,
-            None => Err(not_added(person, NotAdded("the daemon stops".to_owned()))),
+            None => Err(not_added(person, NotAdded::new("the daemon stops"))),
         }
     }
 
@@ -117,7 +117,7 @@ impl ConsentService {
         let Some(members) = self.members.as_ref().filter(|members| !members.is_added(person)) else {
             return Ok(());
         };
-        let too_many = |_| NotAdded("too many persons are being added at the moment".to_owned());
+        let too_many = |_| NotAdded::new("too many persons are being added at the moment");
         let place = members.adding.try_acquire().map_err(|full| not_added(person, too_many(full)))?;
         self.add(members, person, place).await
     }
@@ -137,6 +137,7 @@ impl ConsentService {
 
 /// Logs the failure.
 fn not_added(person: &PersonId, why: NotAdded) -> NotAdded {
-    log::warn!(person = person.as_str(); "the bot could not add a person to the space: {why}");
+    let advice = if why.is_token_refused { "; is BOT_TOKEN (or BOT_TOKEN_FILE) right?" } else { "" };
+    log::warn!(person = person.as_str(); "the bot could not add a person to the space: {why}{advice}");
     why
 }

@@ -20,8 +20,21 @@ pub struct Space {
 
 /// Why a person was not added. The caller may try again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct NotAdded(pub String);
+#[error("{why}")]
+pub struct NotAdded {
+    /// The reason, for people.
+    pub why: String,
+    /// Whether Webex does not accept the bot's token.
+    pub is_token_refused: bool,
+}
+
+impl NotAdded {
+    /// A reason that has nothing to do with the bot's token.
+    #[must_use]
+    pub fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), is_token_refused: false }
+    }
+}
 
 /// The URLs that the widget needs.
 #[derive(Clone, Copy, Debug)]
@@ -58,8 +71,8 @@ impl Webex {
         let body = json!({ "roomId": space.id, "personId": person.as_str(), "isModerator": false });
         let payload = Payload::Json { token: space.bot_token.clone(), body: body.to_string() };
         match self.call("/memberships", payload).await {
-            Ok(raw) => wire::added(&raw).map_err(NotAdded),
-            Err(why) => Err(NotAdded(why.to_string())),
+            Ok(raw) => wire::added(&raw).map_err(|why| NotAdded { why, is_token_refused: raw.status == 401 }),
+            Err(why) => Err(NotAdded::new(why.to_string())),
         }
     }
 }

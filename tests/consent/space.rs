@@ -226,6 +226,18 @@ async fn the_cookie_alone_does_not_open_the_space() {
 }
 
 #[tokio::test]
+async fn a_refused_token_of_the_bot_is_named_in_the_log_and_not_on_the_page() {
+    let sim = start_sim().await;
+    let daemon = daemon_with(&sim, &[("BOT_TOKEN", "not-the-bots-token")]).await;
+    let consented = ConsentedBrowser::new(&daemon, 0).await;
+    daemon.wait_for_line("is BOT_TOKEN (or BOT_TOKEN_FILE) right?").await;
+    let opened = consented.open(&daemon).await;
+    shown(&opened);
+    assert!(opened.says("The bot could not add you to the space: HTTP 401"), "{}", opened.body);
+    assert!(!opened.body.contains("BOT_TOKEN") && !opened.body.contains(".."), "{}", opened.body);
+}
+
+#[tokio::test]
 async fn a_failing_bot_does_not_fail_the_consent_and_is_logged_and_retried() {
     let sim = start_sim().await;
     let daemon = daemon_with(&sim, &[]).await;

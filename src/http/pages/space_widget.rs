@@ -99,7 +99,8 @@ impl ConsentPages {
         let added = timeout(BOT_WAIT, self.consents.add_to_space(&person)).await;
         let trouble = match added {
             Ok(Ok(())) => None,
-            Ok(Err(why)) => Some(why.to_string()),
+            // The page goes on after it with a full stop.
+            Ok(Err(failure)) => Some(failure.why.trim_end_matches('.').to_owned()),
             Err(_) => Some("Webex does not answer".to_owned()),
         };
         let given = match self.refresher.token(&person, MIN_TTL).await {
