@@ -34,7 +34,7 @@ use crate::tasks::Wake;
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     /// The address is in use, or does not belong to this machine.
-    #[error("cannot listen on {0}: {1}; stop what listens there, or change MY_APP_PORT or TOKEND_BIND")]
+    #[error("cannot listen on {0}: {1}; {advice}", advice = advice(.1))]
     Listen(SocketAddr, io::Error),
     /// The certificate cannot be created or loaded.
     #[error("no certificate to serve: {0}")]
@@ -42,6 +42,23 @@ pub enum ServeError {
     /// The redirect URI's host is not usable in a redirect.
     #[error("the redirect URI's host {0:?} is not a host name")]
     Host(String),
+}
+
+/// What an operator can do if an address cannot be bound.
+fn advice(why: &io::Error) -> &'static str {
+    match why.kind() {
+        ErrorKind::AddrInUse => {
+            "if a daemon with another state directory listens there, a command needs the TOKEND_STATE_DIR of that daemon; \
+             otherwise stop what listens there, or change MY_APP_PORT or TOKEND_BIND"
+        }
+        ErrorKind::AddrNotAvailable => {
+            "this machine does not have the address; change TOKEND_BIND to an address of this machine"
+        }
+        ErrorKind::PermissionDenied => {
+            "a port below 1024 needs a privilege; change MY_APP_PORT or TOKEND_BIND to a higher port"
+        }
+        _ => "change MY_APP_PORT or TOKEND_BIND",
+    }
 }
 
 /// The bound addresses and the TLS settings. Connections are accepted only after [`HttpServer::serve`].

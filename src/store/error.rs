@@ -58,7 +58,9 @@ pub enum StoreError {
         why: String,
     },
     /// A directory or file cannot be created or opened.
-    #[error("{path}: {why}; let this user write there, or set TOKEND_STATE_DIR or TOKEND_STORE_URL to one")]
+    #[error(
+        "{path}: {why}; let this user write there, or set TOKEND_STATE_DIR or TOKEND_STORE_URL to another place"
+    )]
     File {
         /// The directory or file.
         path: PathBuf,

@@ -132,6 +132,19 @@ async fn a_port_in_use_is_reported_and_the_daemon_does_not_start() {
     let second = settings::run(&sim, &[("MY_APP_PORT", &port)]);
     assert_eq!(second.code, 1, "{}", second.stderr);
     assert!(second.stderr.contains(&format!("cannot listen on 127.0.0.1:{port}")), "{}", second.stderr);
+    assert!(
+        second.stderr.contains("a command needs the TOKEND_STATE_DIR of that daemon"),
+        "{}",
+        second.stderr
+    );
+}
+
+#[tokio::test]
+async fn an_address_of_another_machine_is_reported_with_its_own_advice() {
+    let run = settings::run(&start_sim().await, &[("TOKEND_BIND", "192.0.2.1")]);
+    assert_eq!(run.code, 1, "{}", run.stderr);
+    let told = run.stderr.contains("change TOKEND_BIND to an address of this machine");
+    assert!(told && !run.stderr.contains("stop what listens there"), "{}", run.stderr);
 }
 
 /// Secret files that other users can read are reported. Kubernetes provides secrets with mode 0644, on a read-only file
