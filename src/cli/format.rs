@@ -1,5 +1,6 @@
 //! Formats persons and times for people.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use crate::api_types::PersonView;
@@ -27,6 +28,13 @@ pub(super) fn person_name(person: &PersonView) -> String {
 /// The same, safe to print in one line.
 pub(super) fn person_line(person: &PersonView) -> String {
     printable(&person_name(person))
+}
+
+/// A number with its noun: `1 person`, `2 persons`.
+pub(super) fn counted(number: impl Display, one: &str, many: &str) -> String {
+    let number = number.to_string();
+    let noun = if number == "1" { one } else { many };
+    format!("{number} {noun}")
 }
 
 /// A duration in seconds; a negative one counts as zero.

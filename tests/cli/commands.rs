@@ -119,7 +119,7 @@ fn only_the_key_is_printed_on_stdout() {
         _ => not_found(),
     });
     let output = cli.run("key create ci --person ada@example.com --person x --can read,refresh --days 3");
-    assert!(output.stderr.contains("shown only once"), "{output:?}");
+    assert!(output.stderr.contains("for 1 person): it is shown only once"), "{output:?}");
     assert_eq!(output.expect_success(), "wtk_abcd1234_secret\n");
     let body = json_of(daemon.requests()[0].splitn(3, ' ').nth(2).unwrap());
     let expected =

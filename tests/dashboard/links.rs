@@ -118,6 +118,12 @@ async fn the_command_opens_the_dashboard_and_its_secrets_are_in_no_log_and_no_ar
     let url = Url::parse(&format!("https:{url}")).unwrap();
     let id = url.query().unwrap().strip_prefix("link=").unwrap().to_owned();
 
+    let (ended, out, said) = dashboard(&daemon, &["--no-browser"], None);
+    assert!(
+        ended == Some(0) && Url::parse(out.trim_end()).is_ok() && said.contains("The code"),
+        "{out}{said}"
+    );
+
     let visitor = BrowserClient::new();
     assert_eq!(visitor.get(url.clone()).await.status, 200);
     let origin = url.origin().ascii_serialization();

@@ -89,6 +89,7 @@ async fn a_refused_client_secret_is_reported_with_and_without_a_daemon() {
     let output = end(&mut alone(&sim, &state, "not-the-secret")).await;
     assert_eq!(output.code, 1, "{output:?}");
     assert_says(&output, &["warn daemon", "ok webex", "bad client"]);
+    assert!(output.stdout.contains("set TOKEND_STATE_DIR"), "{output:?}");
     assert!(!output.stdout.contains("not-the-secret"), "{output:?}");
     let output = end(&mut alone(&sim, &state, &secret(&sim))).await;
     assert_eq!(output.code, 0, "{output:?}");

@@ -7,6 +7,7 @@ use crate::cli::api_client::CommandContext;
 use crate::cli::arguments::DashboardArgs;
 use crate::cli::browser::open_browser;
 use crate::cli::exit::CommandError;
+use crate::cli::output;
 use crate::cli::output::print_stderr;
 use crate::cli::output::printable;
 
@@ -16,7 +17,13 @@ pub(super) fn run(context: &CommandContext, asked: &DashboardArgs) -> Result<(),
     let mut handle = ApiClient::connect(context)?;
     let link: DashboardLink = handle.post_nothing(&format!("{API}/dashboard-links"))?;
     let (url, code) = (printable(&link.url), printable(&link.code));
-    let opened = !asked.no_browser && open_browser(&link.url, &context.source);
+    if asked.no_browser {
+        print_stderr("Open this URL within a minute:");
+        output::write_line(&url)?;
+        print_stderr(&format!("The code to enter there: {code}"));
+        return Ok(());
+    }
+    let opened = open_browser(&link.url, &context.source);
     let first = if opened {
         "The dashboard opens in a browser. If it does not, open this URL within a minute:"
     } else {

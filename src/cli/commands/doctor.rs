@@ -46,7 +46,8 @@ pub(super) fn run(context: &CommandContext) -> Result<(), CommandError> {
         Ok(Some(stream)) => ask_daemon(context, stream),
         Ok(None) => {
             let says = format!(
-                "no daemon answers at {place}, so the following checks use this command's own settings"
+                "no daemon answers at {place}; start it with `webex-tokend serve`, or set TOKEND_STATE_DIR or \
+                 TOKEND_CONTROL_SOCKET as the daemon has them. The following checks use this command's own settings"
             );
             check_environment(context, Finding::new(FindingStatus::Warn, "daemon", says))?
         }

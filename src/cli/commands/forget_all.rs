@@ -18,6 +18,7 @@ use crate::cli::api_client::ApiClient;
 use crate::cli::commands::person;
 use crate::cli::exit::CommandError;
 use crate::cli::exit::Exit;
+use crate::cli::format;
 use crate::cli::output;
 use crate::cli::output::print_stderr;
 use crate::cli::output::printable;
@@ -147,7 +148,7 @@ pub(super) fn confirm(who: &str, remedy: &str) -> Result<(), CommandError> {
 }
 
 fn counted(persons: usize) -> String {
-    if persons == 1 { "1 person".to_owned() } else { format!("{persons} persons") }
+    format::counted(persons, "person", "persons")
 }
 
 fn remove(

@@ -49,7 +49,7 @@ fn create(handle: &mut ApiClient, asked: KeyCreateArgs) -> Result<(), CommandErr
     output::write_line(&made.secret)?;
     let whose = match &made.key.persons {
         None => "all persons".to_owned(),
-        Some(persons) => format!("{} person(s)", persons.len()),
+        Some(persons) => format::counted(persons.len(), "person", "persons"),
     };
     let (name, can) = (printable(&made.key.name), printable(&made.key.can.join(",")));
     print_stderr(&format!("key {name} ({can}, for {whose}): it is shown only once, so store it now"));

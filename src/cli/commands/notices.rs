@@ -112,7 +112,8 @@ fn test(handle: &mut ApiClient, sink: Option<&str>) -> Result<(), CommandError> 
 fn resend(handle: &mut ApiClient, ids: &[String]) -> Result<(), CommandError> {
     for id in ids {
         let resent: NoticeResent = handle.post_nothing(&format!("{API}/notices/{}/resend", segment(id)))?;
-        output::write_line(&format!("{}: sent again to {} sink(s)", printable(&resent.id), resent.sinks))?;
+        let sinks = format::counted(resent.sinks, "sink", "sinks");
+        output::write_line(&format!("{}: sent again to {sinks}", printable(&resent.id)))?;
     }
     Ok(())
 }
@@ -142,7 +143,8 @@ pub(super) fn history(
         output::write_line(&table::lines(&HISTORY, &rows, paper).join("\n"))?;
     }
     for day in &list.days {
-        output::write_line(&format!("{}: {} refreshes {}", day.day, day.refreshes, printable(&day.outcome)))?;
+        let refreshes = format::counted(day.refreshes, "refresh", "refreshes");
+        output::write_line(&format!("{}: {refreshes} {}", day.day, printable(&day.outcome)))?;
     }
     Ok(())
 }

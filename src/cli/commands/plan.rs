@@ -105,10 +105,11 @@ impl PlanSums {
         if *persons == 0 {
             return print_stderr("no person is stored; `webex-tokend login` gets a consent");
         }
-        let word = if *persons == 1 { "person" } else { "persons" };
         print_stderr(&format!(
-            "{persons} {word} in {} days: {refreshes} refreshes, {consents} must consent again",
-            asked.days
+            "{} in {}: {}, {consents} must consent again",
+            format::counted(persons, "person", "persons"),
+            format::counted(asked.days, "day", "days"),
+            format::counted(refreshes, "refresh", "refreshes"),
         ));
     }
 }

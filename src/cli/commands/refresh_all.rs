@@ -128,8 +128,9 @@ impl RefreshAll<'_> {
         match ended? {
             BulkEnd::Interrupted if !is_complete => {
                 let of = self.total.map(|total| format!(" of {total}")).unwrap_or_default();
+                let noun = if self.total.is_none() && persons == 1 { "person" } else { "persons" };
                 let line = format!(
-                    "interrupted after {persons}{of} persons; run `webex-tokend refresh --all` again without --force: \
+                    "interrupted after {persons}{of} {noun}; run `webex-tokend refresh --all` again without --force: \
                      persons just refreshed are skipped"
                 );
                 Err(CommandError::new(Exit::Failed, line))

@@ -149,14 +149,14 @@ impl Import {
             OUTCOMES.iter().zip(self.counts).map(|(outcome, count)| format!("{count} {outcome}")).collect();
         let failed = self.failed;
         let sent = if left > 0 { format!(", {left} not sent or not answered") } else { String::new() };
-        print_stderr(&format!("{total} grants: {}, {failed} not imported{sent}", counted.join(", ")));
+        let grants = format::counted(total, "grant", "grants");
+        print_stderr(&format!("{grants}: {}, {failed} not imported{sent}", counted.join(", ")));
         let file = self.failed_file.as_ref().map(|file| file.path().display());
         match ended? {
             BulkEnd::Interrupted if left > 0 => {
                 let file = file.map_or_else(|| "the file again".to_owned(), |file| file.to_string());
-                let line = format!(
-                    "interrupted: {left} of {total} grants were not imported; import {file} to continue"
-                );
+                let line =
+                    format!("interrupted: {left} of {grants} were not imported; import {file} to continue");
                 Err(CommandError::new(Exit::Failed, line))
             }
             _ if failed > 0 => {
