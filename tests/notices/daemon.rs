@@ -96,7 +96,7 @@ async fn the_commands_show_test_and_resend_what_is_told() {
     assert_eq!(kinds, ["key.created", "consent.granted"]);
     let id = notices[0]["id"].as_str().unwrap().to_owned();
     let out = run(&state, &format!("notices resend {id}")).await.expect_success();
-    assert_eq!(out, format!("{id}: sent again to 1 sink(s)\n"));
+    assert_eq!(out, format!("{id}: sent again to 1 sink\n"));
     eventually("it came twice", || {
         let body = |hook: &webex_sim::model::Webhook| hook.body.contains(&id);
         sim.with(|webex| webex.webhooks().iter().filter(|hook| body(hook)).count()) == 2
