@@ -386,6 +386,12 @@ impl InvariantChecker {
             return;
         }
         let token = grant.tokens.access_token.expose();
+        // While many are refused, refreshes pause for a day, except for probes. A token that was dead before may not have had its turn.
+        let all_refused = self.all_refused_since.filter(|since| self.now < *since + DAY);
+        let minted = self.access.get(token);
+        if all_refused.zip(minted).is_some_and(|(since, minted)| minted.expires <= since) {
+            return;
+        }
         let blind = self.access.get(token).is_some_and(|minted| minted.era != self.era);
         // A lost consent may have ended the stored token; the daemon cannot know.
         let lost = self.people[person].lost_consent && !self.survives;
