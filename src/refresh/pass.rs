@@ -17,6 +17,7 @@ use crate::refresh::claim::ClaimedGrant;
 use crate::refresh::pace::is_urgent;
 use crate::refresh::rate_limit::MAX_START_WAIT;
 use crate::refresh::rate_limit::RateLimits;
+use crate::refresh::rate_limit::spacing;
 use crate::refresh::service::RefreshService;
 
 /// Pause before the store is tried again after an error.
@@ -188,7 +189,7 @@ impl Pass {
         }
         match configured.max_not_urgent().saturating_sub(waiting) {
             // The calls of those that have started may hang, so the end of one is no sign.
-            0 => Err(PassStep::Later(configured.time_of_a_start())),
+            0 => Err(PassStep::Later(spacing(configured.per_second))),
             most => Ok(batch.min(most)),
         }
     }

@@ -25,6 +25,14 @@ const NOT_URGENT_AHEAD: Duration = Duration::from_secs(20);
 /// The most calls in flight at any pace, as for `EVENT_LOOP_CONCURRENCY`.
 const MAX_CONCURRENCY: usize = 1024;
 
+/// The time between two starts at this rate; zero without a rate.
+pub(super) fn spacing(per_second: f64) -> Duration {
+    if per_second <= 0.0 {
+        return Duration::ZERO;
+    }
+    Duration::try_from_secs_f64(1.0 / per_second).unwrap_or(Duration::MAX)
+}
+
 impl RateLimits {
     /// The limits while refreshes start this often. Webex takes as long for each of them, so more calls are in flight.
     pub(super) fn at_pace(self, per_second: f64) -> Self {
@@ -67,11 +75,6 @@ impl RateLimits {
     /// delay no urgent refresh.
     pub(super) fn max_not_urgent(&self) -> usize {
         self.started_within(NOT_URGENT_AHEAD).min(MAX_CONCURRENCY)
-    }
-
-    /// The time between two starts; zero without a rate.
-    pub(super) fn time_of_a_start(&self) -> Duration {
-        Duration::try_from_secs_f64(1.0 / self.per_second).unwrap_or_default()
     }
 
     fn started_within(&self, span: Duration) -> usize {

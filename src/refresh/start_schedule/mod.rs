@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio::time::sleep_until;
 
 use crate::refresh::rate_limit::RateLimits;
+use crate::refresh::rate_limit::spacing;
 
 /// Schedules the starts of refreshes.
 ///
@@ -89,13 +90,6 @@ const MAX_REQUESTED_WAIT: Duration = Duration::from_secs(3600);
 /// How late a timer may fire without delaying later starts. Timers count whole milliseconds, and each start waits for the
 /// one before it.
 const TIMER_LAG: Duration = Duration::from_millis(5);
-
-fn spacing(per_second: f64) -> Duration {
-    if per_second <= 0.0 {
-        return Duration::ZERO;
-    }
-    Duration::try_from_secs_f64(1.0 / per_second).unwrap_or(Duration::MAX)
-}
 
 fn nanoseconds(span: Duration) -> u64 {
     u64::try_from(span.as_nanos()).unwrap_or(u64::MAX)
