@@ -151,6 +151,17 @@ mod tests {
     }
 
     #[test]
+    fn the_words_in_stored_grants_stay_as_they_are() {
+        for (end, word) in [
+            (RefreshTokenEnd::Unknown, "unknown"),
+            (RefreshTokenEnd::Moves, "moves"),
+            (RefreshTokenEnd::Stays, "stays"),
+        ] {
+            assert_eq!((end.as_str(), RefreshTokenEnd::parse(word)), (word, end));
+        }
+    }
+
+    #[test]
     fn a_refresh_shows_whether_the_end_moves() {
         for (apart, moved, is_renewal, learned) in [
             (DAY, DAY, true, RefreshTokenEnd::Moves),
